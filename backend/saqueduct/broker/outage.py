@@ -4,8 +4,8 @@ import asyncio
 import logging
 import random
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 
 from redis.exceptions import (
@@ -65,6 +65,11 @@ class OneWait:
         self.is_over = False
         """True after the block: what it has begun, and goes on, waits by itself."""
 
+    @property
+    def is_silent(self) -> bool:
+        """True if the last call of the block got no answer."""
+        return self._silent_since is not None and not self.is_over
+
     def end_of(self, began: float, seconds: float) -> float:
         """When a call ends that begins now, by the time of the event loop."""
         if self.is_over or self._silent_since is None or began > self._failed_at + SAME_OUTAGE:
@@ -92,6 +97,22 @@ def note_silence(since: float) -> None:
         wait.failed(since, asyncio.get_running_loop().time())
 
 
+def is_silent() -> bool:
+    """True if the last call of the current request got no answer of Redis."""
+    wait = one_wait.get()
+    return wait is not None and wait.is_silent
+
+
+@contextmanager
+def own_time() -> Iterator[None]:
+    """Calls in a block have their own time, also where those of the same request before them got no answer."""
+    token = one_wait.set(None)
+    try:
+        yield
+    finally:
+        one_wait.reset(token)
+
+
 @asynccontextmanager
 async def answering(seconds: float) -> AsyncIterator[None]:
     """For a block that calls Redis: an answer within so many seconds (`Timings.answer`), or QueueUnavailable.
@@ -102,6 +123,7 @@ async def answering(seconds: float) -> AsyncIterator[None]:
     loop, wait = asyncio.get_running_loop(), one_wait.get()
     began = loop.time()
     end = began + seconds if wait is None else wait.end_of(began, seconds)
+    heard = _next_turn(loop) if wait is not None and wait.is_silent else None
     try:
         async with asyncio.timeout(None) as limit:
             # A call for which no time is left does not make a request wait once more.
@@ -116,9 +138,18 @@ async def answering(seconds: float) -> AsyncIterator[None]:
         if end > began:
             # A call for which no time was left has found out nothing.
             note_silence(began)
-        raise QueueUnavailable(_reason(error)) from error
-    if wait is not None:
+        silent = isinstance(error, TimeoutError) and not str(error)
+        raise QueueUnavailable(f"no answer within {seconds:g} s" if silent else _reason(error)) from error
+    # A block that had nothing to ask has found out nothing.
+    if wait is not None and (heard is None or heard.is_set()):
         wait.answered()
+
+
+def _next_turn(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
+    """Is set once the event loop has run, without which no answer arrives."""
+    turn = asyncio.Event()
+    loop.call_soon(turn.set)
+    return turn
 
 
 class _Expiry:

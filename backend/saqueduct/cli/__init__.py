@@ -5,10 +5,11 @@ Importing this package loads click only; the commands are loaded with the first 
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from saqueduct.cli.later import Later
 from saqueduct.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -24,29 +25,15 @@ def build_queue_group(find: "Callable[[], Saqueduct]") -> click.Command:
         find: returns the application; called when a command needs it, never for a help page. It is connected while the
             command runs.
     """
-    return _QueueGroup(find)
 
-
-class _QueueGroup(click.Command):
-    """Loads the group when it is called: `litestar run` builds it, too, and the commands are slow to import."""
-
-    def __init__(self, find: "Callable[[], Saqueduct]") -> None:
-        super().__init__("queue", help="Look after jobs, dead letters, tasks, schedules, limits, queues and workers.")
-        self._find = find
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> click.Context:
-        """The context of the group itself; click then invokes the group.
-
-        Raises:
-            ConfigurationError: rich is not installed.
-        """
+    def load() -> click.Command:
         require_rich()
         # Here: web processes and workers need no commands.
         from saqueduct.cli.groups import queue_group
 
-        return queue_group(self._find).make_context(info_name, args, parent, **extra)
+        return queue_group(find)
+
+    return Later("queue", "Look after jobs, dead letters, tasks, schedules, limits, queues and workers.", load)
 
 
 def require_rich() -> None:

@@ -11,7 +11,7 @@ from saqueduct import record_sessions as records
 from saqueduct.application import Saqueduct
 from saqueduct.cli import options, output
 from saqueduct.cli.connection import connected
-from saqueduct.cli.errors import Nouns
+from saqueduct.cli.nouns import Nouns
 from saqueduct.postgres.audit import AuditLog
 from saqueduct.postgres.audit_filter import AuditFilter, AuditView
 from saqueduct.queue.audit import Action, AuditEntry, Kind, Surface

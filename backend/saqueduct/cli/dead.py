@@ -14,8 +14,9 @@ from saqueduct.application import Saqueduct
 from saqueduct.cli import options, output
 from saqueduct.cli.audit import entry
 from saqueduct.cli.connection import connected
-from saqueduct.cli.errors import FAILED, Failure, Nouns
+from saqueduct.cli.failures import FAILED, Failure
 from saqueduct.cli.jobs import each, show_history, show_page
+from saqueduct.cli.nouns import Nouns
 from saqueduct.errors import DeadLetterNotFound, InvalidArguments, InvalidSearch
 from saqueduct.postgres.dead_letters import DeadLetters, Resolved
 from saqueduct.postgres.job_details import JobDetails

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from saqueduct.cli.errors import Failure, Misconfigured
+from saqueduct.cli.failures import Failure, Misconfigured
 from saqueduct.common import data_directory
 from saqueduct.embedded.defaults import DATABASE_URL, PACKAGES, REDIS_URL
 

@@ -15,7 +15,9 @@ from saqueduct.application import Saqueduct
 from saqueduct.cli import options, output, views
 from saqueduct.cli.audit import entry
 from saqueduct.cli.connection import connected, naming_tables
-from saqueduct.cli.errors import FAILED, Failure, Nouns, in_one_line
+from saqueduct.cli.errors import in_one_line
+from saqueduct.cli.failures import FAILED, Failure
+from saqueduct.cli.nouns import Nouns
 from saqueduct.errors import QueueError
 from saqueduct.job_lookup import look_up
 from saqueduct.postgres.job_details import JobDetails

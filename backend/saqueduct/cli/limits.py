@@ -7,7 +7,8 @@ from saqueduct.application import Saqueduct
 from saqueduct.cli import options, output
 from saqueduct.cli.audit import entry
 from saqueduct.cli.connection import connected
-from saqueduct.cli.errors import Failure, Nouns
+from saqueduct.cli.failures import Failure
+from saqueduct.cli.nouns import Nouns
 from saqueduct.cli.pauses import PauseView, fields_of
 from saqueduct.queue.limit_states import LimitState
 from saqueduct.queue.limits import Limits

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any, Protocol, cast, runtime_checkable
 
 from saqueduct.application import Saqueduct
-from saqueduct.cli.connection import FoundApplication
+from saqueduct.cli.target import FoundApplication
 from saqueduct.config import SaqueductConfig
 from saqueduct.errors import ConfigurationError
 

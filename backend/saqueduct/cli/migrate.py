@@ -7,7 +7,8 @@ import click
 
 from saqueduct.application import Saqueduct
 from saqueduct.cli import options, output
-from saqueduct.cli.connection import only_warnings, target
+from saqueduct.cli.connection import only_warnings
+from saqueduct.cli.target import target
 from saqueduct.config import SaqueductConfig
 from saqueduct.postgres.migrate import current, upgrade
 from saqueduct.postgres.store_engine import make_store_engine

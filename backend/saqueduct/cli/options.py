@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from saqueduct.cli import output
-from saqueduct.cli.errors import Failure
+from saqueduct.cli.failures import Failure
 from saqueduct.common.moments import moment_of, seconds_of
 from saqueduct.common.strict_json import RepeatedMember, decode
 from saqueduct.common.text import LONGEST_REMARK

@@ -16,7 +16,8 @@ from saqueduct.application import Saqueduct
 from saqueduct.cli import options, output
 from saqueduct.cli.audit import entry
 from saqueduct.cli.connection import connected
-from saqueduct.cli.errors import FAILED, Nouns
+from saqueduct.cli.failures import FAILED
+from saqueduct.cli.nouns import Nouns
 from saqueduct.cli.pauses import PauseView
 from saqueduct.common.clock import time_now
 from saqueduct.postgres.history import DEAD

@@ -9,7 +9,7 @@ from saqueduct.application import Saqueduct
 from saqueduct.cli import options, output, views
 from saqueduct.cli.audit import entry
 from saqueduct.cli.connection import connected
-from saqueduct.cli.errors import Nouns
+from saqueduct.cli.nouns import Nouns
 from saqueduct.cli.pauses import PauseView, fields_of, moment
 from saqueduct.queue.schedule_states import ScheduleState
 

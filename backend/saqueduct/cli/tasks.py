@@ -10,8 +10,10 @@ from saq.job import TERMINAL_STATUSES
 from saqueduct.application import Saqueduct
 from saqueduct.cli import options, output, views
 from saqueduct.cli.audit import entry
-from saqueduct.cli.connection import connected, only_warnings, target
-from saqueduct.cli.errors import Failure, Nouns
+from saqueduct.cli.connection import connected, only_warnings
+from saqueduct.cli.failures import Failure
+from saqueduct.cli.nouns import Nouns
+from saqueduct.cli.target import target
 from saqueduct.common.strict_json import RepeatedMember, decode
 from saqueduct.errors import InvalidArguments, UnknownTask
 from saqueduct.tasks.bulk import Call, enqueue_many

@@ -8,12 +8,14 @@ import click
 import msgspec
 
 from saqueduct.application import Saqueduct
+from saqueduct.broker.outage import answering
 from saqueduct.cli import options, output
 from saqueduct.cli.audit import entry
-from saqueduct.cli.connection import connected, target
-from saqueduct.cli.errors import Nouns
+from saqueduct.cli.connection import connected
+from saqueduct.cli.nouns import Nouns
 from saqueduct.cli.pauses import PauseView
 from saqueduct.cli.running import run_workers, worker_options
+from saqueduct.cli.target import target
 from saqueduct.queue.queue import EngineQueue
 
 
@@ -116,6 +118,11 @@ def run_alone(*, verbose: bool, **given: Any) -> None:
     run_workers(saqueduct, command, application.lifespans, **given)
 
 
+workers_alone = Nouns("workers", {**workers.commands, "run": run_alone}, help="Run workers, and see the live ones.")
+"""For a command line of their own, which has no other place to run some."""
+
+
 async def _views(queue: EngineQueue) -> list[WorkerView]:
-    reports = (await queue.info())["workers"]
+    async with answering(queue.core.timings.answer):
+        reports = (await queue.info())["workers"]
     return sorted((WorkerView.of(id_, queue.name, dict(report)) for id_, report in reports.items()), key=lambda v: v.id)

@@ -10,6 +10,7 @@ import os
 import pwd
 import shlex
 import shutil
+import struct
 import subprocess
 import tempfile
 import warnings
@@ -23,9 +24,11 @@ import psutil
 
 from saqueduct.embedded.servers import (
     ServerError,
+    ServerSilent,
     end,
     find_process,
     is_gone,
+    is_silent,
     make_private,
     socket_directory,
     wait_until,
@@ -41,6 +44,9 @@ PORT = 5432
 """Part of the socket's name; nothing listens on a network."""
 
 SOCKET = f".s.PGSQL.{PORT}"
+SSL_REQUEST = struct.pack("!II", 8, 80877103)
+"""The first message of a connection that asks for TLS: PostgreSQL answers it with one byte, also while it recovers."""
+
 SYSTEM_USER = "pgserver"
 """PostgreSQL refuses to run as root: root runs it as this user, which is created if it is missing."""
 
@@ -87,10 +93,14 @@ class EmbeddedPostgres:
 
         Raises:
             ServerError: it does not start in time.
+            ServerSilent: it runs, and does not begin an answer.
         """
-        if self._process() is None:
+        process = self._process()
+        if process is None:
             self._prepare()
             self._launch()
+        elif is_silent(self.sockets / SOCKET, SSL_REQUEST):
+            raise ServerSilent("the embedded PostgreSQL", process, self.sockets / SOCKET)
         elif not wait_until(self._ready, START_SECONDS):
             raise ServerError("PostgreSQL does not accept connections", self.log)
         if DATABASE not in self._query("SELECT datname FROM pg_database").split():

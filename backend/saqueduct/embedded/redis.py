@@ -17,9 +17,11 @@ from redis.retry import Retry
 
 from saqueduct.embedded.servers import (
     ServerError,
+    ServerSilent,
     end,
     find_process,
     is_gone,
+    is_silent,
     make_private,
     socket_directory,
     wait_until,
@@ -36,6 +38,9 @@ REWRITE_SIZE = "256mb"
 """Smallest append-only file that is rewritten: a busy queue fills Redis' own 64 MB in a second or two."""
 
 SOCKET = "redis.sock"
+PING = b"PING\r\n"
+"""Redis answers it also while it loads its data."""
+
 START_SECONDS = 60.0
 """How long a start may take, replay of the append-only file included."""
 
@@ -88,7 +93,10 @@ class EmbeddedRedis:
 
         Raises:
             ServerError: there is no program, or it does not answer in time.
+            ServerSilent: it runs, and does not begin an answer.
         """
+        if is_silent(self.socket, PING) and (process := self._process_of_file()) is not None:
+            raise ServerSilent("the embedded Redis", process, self.socket)
         if self.running():
             return self.url
         process = self._process()
@@ -123,7 +131,9 @@ class EmbeddedRedis:
             with self._client() as client:
                 return psutil.Process(client.info("server")["process_id"])
         except (redis.RedisError, psutil.NoSuchProcess):
-            pass
+            return self._process_of_file()
+
+    def _process_of_file(self) -> psutil.Process | None:
         try:
             return find_process(int(self._pid_file.read_text()), str(self.socket))
         except (OSError, ValueError):

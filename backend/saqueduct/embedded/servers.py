@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import socket
 import stat
 import tempfile
 import time
@@ -17,6 +18,9 @@ MAX_SOCKET_PATH = 100
 LOG_TAIL = 2_000
 """Bytes of a server's log that an error contains."""
 
+ANSWER_SECONDS = 5.0
+"""Seconds in which a server that runs begins an answer, also while it loads its data."""
+
 POLL_INTERVAL = 0.02
 """Seconds between two checks of a server that is starting or stopping."""
 
@@ -29,6 +33,39 @@ class ServerError(Exception):
         self.log = log
         shown = tail(log) if log else ""
         super().__init__(f"{problem}\n\n{log} ends with:\n{shown}" if shown else problem)
+
+
+class ServerSilent(ServerError):
+    """An embedded server runs, and does not answer. It is left as it is: it may have been suspended on purpose.
+
+    Args:
+        name: of the program.
+        process: the server.
+        path: of its socket.
+    """
+
+    def __init__(self, name: str, process: psutil.Process, path: Path) -> None:
+        super().__init__(
+            f"{name} does not answer at {path} within {ANSWER_SECONDS:g} s, but its process {process.pid} runs: "
+            f"continue it with `kill -CONT {process.pid}` if it is suspended, "
+            f"or end it with `kill -KILL {process.pid}`; then repeat the command"
+        )
+
+
+def is_silent(path: Path, question: bytes) -> bool:
+    """True if a server accepts connections at its socket and does not begin an answer to a question."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(ANSWER_SECONDS)
+        try:
+            client.connect(str(path))
+            client.sendall(question)
+            client.recv(1)
+        except TimeoutError:
+            return True
+        except OSError:
+            # Nothing listens there, or no longer.
+            return False
+    return False
 
 
 class EmbeddedServer(Protocol):
@@ -48,6 +85,7 @@ class EmbeddedServer(Protocol):
 
         Raises:
             ServerError: it cannot be found, or does not answer in time.
+            ServerSilent: it runs, and does not begin an answer.
         """
         ...
 

@@ -13,7 +13,7 @@ import psutil
 from saqueduct.common import data_directory
 from saqueduct.embedded.redis import EmbeddedRedis
 from saqueduct.embedded.running_commands import RunningCommands
-from saqueduct.embedded.servers import EmbeddedServer, ServerError, end, is_gone, wait_until
+from saqueduct.embedded.servers import EmbeddedServer, ServerError, ServerSilent, end, is_gone, wait_until
 
 REDIS_URL, DATABASE_URL = "REDIS_URL", "DATABASE_URL"
 """The environment variables that name the servers."""
@@ -55,11 +55,15 @@ class Services:
 
         Raises:
             ServerError: one does not start; then this process is no user.
+            ServerSilent: one runs, and does not answer; the same, and no server is stopped.
         """
         with self._serialized():
             self.commands.enter()
             try:
                 return {name: server.start() for name, server in self.embedded.items()}
+            except ServerSilent:
+                self.commands.leave()
+                raise
             except BaseException:
                 self._leave()
                 raise

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from saqueduct.broker.outage import answering
+from saqueduct.broker.outage import answering, is_silent, own_time
 from saqueduct.errors import QueueUnavailable
 from saqueduct.litestar.links import JobLinks
 from saqueduct.litestar.refusals import RequestRefused
@@ -99,7 +99,7 @@ class IdempotentRequest:
             # Also when it is not known whether the jobs are enqueued: while they wait or run, their keys say so.
             await self._forget()
             raise
-        await self._keep(jobs, self.queue.core.timings.answer)
+        await self._keep(jobs, AGAIN if is_silent() else self.queue.core.timings.answer)
         return jobs, True
 
     @property
@@ -133,8 +133,9 @@ class IdempotentRequest:
         else:
             kept.jobs = [(each.key, each.created) for each in jobs]
         try:
-            async with answering(seconds):
-                await self.queue.core.redis.set(self._name, msgspec.json.encode(kept), ex=KEPT)
+            with own_time():
+                async with answering(seconds):
+                    await self.queue.core.redis.set(self._name, msgspec.json.encode(kept), ex=KEPT)
         except QueueUnavailable:
             # The jobs are enqueued. Repeated requests are refused for UNDER_WAY, and then find their keys.
             pass

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from saqueduct.application import Saqueduct
 from saqueduct.cli.connection import connection
-from saqueduct.cli.errors import reporting
+from saqueduct.cli.reporting import reporting
 from saqueduct.cli.running import run_workers, worker_options
 from saqueduct.config import SaqueductConfig
 from saqueduct.errors import ConfigurationError

@@ -9,14 +9,14 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from saq import Job
 
 from saqueduct.broker.batching import Batches
-from saqueduct.broker.outage import answering
+from saqueduct.broker.outage import answering, is_silent
 from saqueduct.common.own_context import create_shared_task
 from saqueduct.errors import QueueUnavailable
 from saqueduct.postgres.base import quoted
@@ -168,8 +168,18 @@ class Publisher:
         """Send a job with a random key, together with others: none has to wait for another transaction."""
         write, publish = self._new[queue.name]
         deadline = await write.add(_New(job, OutboxRows(queue.core).of(job)))
-        answer = await publish.add(_Written(job, deadline))
+        sent = publish.add(_Written(job, deadline))
+        answer = await (self._within_request(queue, job, sent) if is_silent() else sent)
         return (await self.outlast(queue, [job.key])).get(job.key, answer)
+
+    async def _within_request(self, queue: EngineQueue, job: EngineJob, sent: Awaitable[Enqueued]) -> Enqueued:
+        """The answer to a job that is written, or that it is written: a request that has waited for Redis before gets
+        only what is left of that time, while the call that it shares has its own."""
+        try:
+            async with answering(queue.core.timings.answer):
+                return await sent
+        except QueueUnavailable:
+            return Enqueued(job.key, created=True)
 
     async def _write_new(self, queue: EngineQueue, jobs: Sequence["_New"]) -> list[float | None]:
         deadline = await self.deadline(queue)

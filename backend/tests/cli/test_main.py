@@ -6,17 +6,21 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from saqueduct.cli.groups import main
+from app.settings import Settings
+from saqueduct.cli.groups import ALONE, WITHIN, main
+from saqueduct.cli.later import Later
 from saqueduct.cli.main import run as entry_point
+from tests.chaos.proxy import Network
 from tests.cli.conftest import APP, Cli, Record
 from tests.docs.reading import DOCUMENTS, REPOSITORY
 from tests.docs.test_commands import shell_lines
@@ -27,8 +31,11 @@ from tests.processes.stack import BACKEND
 PAGE = REPOSITORY / "docs/reference/cli.md"
 
 
+LOADED = {str(each.name): each.load() for each in ALONE}
+
+
 def commands() -> Iterator[tuple[str, click.Command]]:
-    for noun, group in main.commands.items():
+    for noun, group in LOADED.items():
         if isinstance(group, click.Group):
             for verb, command in group.commands.items():
                 yield f"{noun} {verb}", command
@@ -73,7 +80,7 @@ def test_an_unknown_command_is_answered_with_those_there_are(typed: list[str], w
 
 
 def test_these_commands_are_there() -> None:
-    assert {noun: set(group.commands) for noun, group in main.commands.items() if isinstance(group, click.Group)} == {
+    assert {noun: set(group.commands) for noun, group in LOADED.items() if isinstance(group, click.Group)} == {
         "jobs": {"list", "show", "retry", "abort"},
         "dead": {"list", "show", "replay", "discard"},
         "tasks": {"list", "enqueue"},
@@ -106,7 +113,31 @@ def test_every_command_has_json_and_help(name: str) -> None:
         assert not isinstance(parameter, click.Option) or parameter.help, parameter.name
 
 
-@pytest.mark.parametrize("arguments", [(), *((noun,) for noun in main.commands)], ids=lambda words: " ".join(words))
+@pytest.mark.parametrize("command", [*ALONE, *WITHIN], ids=lambda command: command.name)
+def test_a_command_is_listed_as_it_describes_itself(command: Later) -> None:
+    loaded = command.load()
+    assert (command.name, command.get_short_help_str(limit=1000)) == (
+        loaded.name,
+        loaded.get_short_help_str(limit=1000),
+    )
+
+
+def test_the_help_page_and_completion_load_no_queues() -> None:
+    for environment in ({}, completing("que")):
+        answer = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "saqueduct.cli", "--help"],
+            env={**os.environ, **environment},
+            cwd=BACKEND,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "queues" in answer.stdout
+        imported = {line.rpartition("|")[2].strip() for line in answer.stderr.splitlines()}
+        assert imported & {"litestar", "redis", "rich.console", "saq", "sqlalchemy"} == set()
+
+
+@pytest.mark.parametrize("arguments", [(), *((noun,) for noun in LOADED)], ids=lambda words: " ".join(words))
 def test_help_cuts_no_sentence(arguments: tuple[str, ...]) -> None:
     shown = run(*arguments, "--help").stdout
     assert "..." not in shown.partition("\nCommands:")[2]
@@ -183,25 +214,25 @@ def test_without_servers_the_tasks_can_be_listed() -> None:
     assert "send_email" in answer.stdout
 
 
-AWAY = r"PostgreSQL cannot be reached: .*; check the server and DATABASE_URL \(database_url\)"
+AWAY = r"PostgreSQL cannot be reached: .*; check the server at {at} and DATABASE_URL \(database_url\)"
 
 
 @pytest.mark.parametrize(
     ("away", "arguments", "words"),
     [
         (
-            "REDIS_URL=redis://127.0.0.1:{port}",
+            "REDIS_URL=redis://me:secret@127.0.0.1:{port}",
             "queues stats",
-            "the job queue cannot be reached: .*; check that Redis is running",
+            r"the job queue cannot be reached: .*; check that Redis at 127\.0\.0\.1:\d+ is running",
         ),
         ("REDIS_URL=redis://127.0.0.1:{port}", "tasks enqueue ping", "the job queue cannot be reached: "),
         (
             "DATABASE_URL=postgresql://127.0.0.1:{port}/x",
             "jobs abort nothing",
-            "check that PostgreSQL is running, and DATABASE_URL",
+            r"check that PostgreSQL at 127\.0\.0\.1:\d+ is running, and DATABASE_URL",
         ),
-        ("DATABASE_URL=postgresql://127.0.0.1:{port}/x", "dead list", AWAY),
-        ("DATABASE_URL=postgresql:///x?host=/nowhere", "dead list", AWAY),
+        ("DATABASE_URL=postgresql://me:secret@127.0.0.1:{port}/x", "dead list", AWAY.format(at=r"127\.0\.0\.1:\d+")),
+        ("DATABASE_URL=postgresql:///x?host=/nowhere", "dead list", AWAY.format(at="/nowhere")),
     ],
 )
 def test_a_server_that_is_away_is_reported_in_one_line(
@@ -211,6 +242,7 @@ def test_a_server_that_is_away_is_reported_in_one_line(
     answer = run(*arguments.split(), **{**environment, name: url.format(port=free_port())})
     assert (answer.returncode, answer.stdout) == (1, "")
     assert re.fullmatch(f"error: .*{words}.*\n", answer.stderr), answer.stderr
+    assert "secret" not in answer.stderr
 
 
 def test_a_reader_that_has_gone_is_no_error() -> None:
@@ -221,6 +253,20 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
         python.Python(command, cwd=BACKEND, stdout=stdout, stderr=stderr).wait()
         stderr.seek(0)
         assert stderr.read() == b""
+
+
+async def test_a_redis_that_does_not_answer_is_reported_after_the_time_of_one_answer(
+    settings: Settings, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = settings.redis.url.reveal()
+    network = Network(unquote(urlsplit(url).path))
+    network.silent = True
+    with network:
+        monkeypatch.setenv("REDIS_URL", f"redis://:secret@127.0.0.1:{network.port}/0")
+        for command in (["queues", "stats"], ["workers", "list"]):
+            _, error = await cli(*command, status=1)
+            assert f"no answer within 5 s; check that Redis at 127.0.0.1:{network.port} is running" in error
+            assert "secret" not in error
 
 
 async def test_dead_letters_need_no_redis(cli: Cli, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -235,6 +235,7 @@ async def answers(served: Served, token: str) -> dict[str, Answer]:
     return dict(zip(CALLS, found, strict=True))
 
 
+@pytest.mark.long
 def test_each_route_answers_in_time_and_as_it_should(served: Served, away: str) -> None:
     found = asyncio.run(answers(served, away))
     assert {route: answer for route, answer in found.items() if answer.status not in CALLS[route].statuses} == {}

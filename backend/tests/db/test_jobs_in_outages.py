@@ -216,6 +216,7 @@ async def test_jobs_wait_for_a_silent_postgresql(
     assert job.attempts == 1
 
 
+@pytest.mark.long
 async def test_a_job_whose_time_runs_out_because_postgresql_is_silent_is_tried_again(
     queues: Queues, impatient: Settings, container: AsyncContainer, network: Network, engine: AsyncEngine
 ) -> None:

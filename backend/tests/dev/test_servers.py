@@ -10,9 +10,10 @@ import psutil
 import pytest
 import redis
 
+from saqueduct.embedded import servers
 from saqueduct.embedded.postgres import BINARIES, EmbeddedPostgres
 from saqueduct.embedded.redis import EmbeddedRedis, find_program
-from saqueduct.embedded.servers import MAX_SOCKET_PATH, EmbeddedServer, ServerError, find_process, is_gone
+from saqueduct.embedded.servers import MAX_SOCKET_PATH, EmbeddedServer, ServerError, ServerSilent, find_process, is_gone
 from saqueduct.testing.servers import NOT_DURABLE
 from tests.fixtures.clusters import add_cluster
 from tests.fixtures.directories import scratch_directory
@@ -156,6 +157,24 @@ def test_nobody_else_can_connect(make: Make, directory: Path) -> None:
     assert socket.stat().st_mode & 0o077 == 0
     assert socket.parent.stat().st_mode & 0o077 == 0
     assert psutil.Process(pid_of(directory)).net_connections("inet") == []
+
+
+@each_server
+def test_one_that_is_suspended_is_reported_and_not_waited_for(
+    make: Make, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "ANSWER_SECONDS", 0.2)
+    server = make(directory)
+    server.start()
+    process = psutil.Process(pid_of(directory))
+    process.suspend()
+    try:
+        with pytest.raises(ServerSilent, match=f"does not answer at {directory}.*`kill -CONT {process.pid}`"):
+            make(directory).start()
+    finally:
+        process.resume()
+    assert make(directory).start() == server.url
+    assert pid_of(directory) == process.pid
 
 
 def test_redis_evicts_nothing_and_appends_to_a_file(directory: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from saqueduct.embedded.servers import is_gone
+from saqueduct.embedded import servers
+from saqueduct.embedded.servers import ServerSilent, is_gone
 from saqueduct.embedded.services import REDIS_URL, Services
 from tests.fixtures import python
 from tests.fixtures.directories import scratch_directory
@@ -131,6 +132,22 @@ def test_a_failed_start_leaves_no_user_behind(directory: Path) -> None:
     with pytest.raises(Exception, match="Redis did not start"):
         services.start()
     assert services.commands.pids() == []
+
+
+def test_a_server_that_is_suspended_is_left_as_it_is(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "ANSWER_SECONDS", 0.2)
+    make(directory).servers["REDIS_URL"].start()
+    process = psutil.Process(int((directory / "redis" / "redis.pid").read_text()))
+    process.suspend()
+    services = make(directory)
+    with pytest.raises(ServerSilent):
+        services.start()
+    assert process.status() == psutil.STATUS_STOPPED
+    assert services.commands.pids() == []
+    process.resume()
+    services.start()
+    services.release()
+    assert is_gone(process)
 
 
 def test_two_terminals_that_start_at_once_share_one_server(directory: Path) -> None:

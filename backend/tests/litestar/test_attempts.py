@@ -70,6 +70,7 @@ async def test_without_redis_a_process_counts_for_itself(alone: Attempts) -> Non
     assert (await alone.so_far("logins", "192.0.2.2")).attempts == 0
 
 
+@pytest.mark.long
 async def test_without_redis_too_a_window_ends_however_often_somebody_tries(
     alone: Attempts, monkeypatch: pytest.MonkeyPatch
 ) -> None:

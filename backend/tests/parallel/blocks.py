@@ -12,9 +12,15 @@ MOST = 60
 """Tests of a block. The processes end their last ones at nearly the same time; and each of them makes anew what the
 tests of a module share."""
 
+FEW = 15
+"""Tests of the last blocks: where a process has many left, the others wait for it."""
+
+LAST = 8
+"""One of so many blocks is one of the last."""
+
 
 def blocks(items: Sequence[pytest.Item]) -> list[list[int]]:
-    """Positions of the tests that one process runs one after another, the longest blocks first.
+    """Positions of the tests that one process runs one after another, the longest blocks first, the shortest last.
 
     The tests with a browser share it, those that take long are alone, and the others are with those of their module.
     Modules of a folder are apart in time: where many of them wait at the same time, the processors have nothing to do.
@@ -24,10 +30,13 @@ def blocks(items: Sequence[pytest.Item]) -> list[list[int]]:
     first = {*browser, *long}
     others = [at for at in range(len(items)) if at not in first]
     modules = groupby(others, key=lambda at: items[at].path)
+    spread = _spread((path.parent, block) for path, module in modules for block in _parts(list(module), MOST))
+    last = len(spread) - len(spread) // LAST
     return [
         *([browser] if browser else []),
         *([at] for at in long),
-        *_spread((path.parent, block) for path, module in modules for block in _parts(list(module))),
+        *spread[:last],
+        *(part for block in spread[last:] for part in _parts(block, FEW)),
     ]
 
 
@@ -40,6 +49,6 @@ def _spread(blocks: Iterable[tuple[Path, list[int]]]) -> list[list[int]]:
     return [block for _, block in sorted(places, key=itemgetter(0))]
 
 
-def _parts(module: list[int]) -> Iterator[list[int]]:
-    for start in range(0, len(module), MOST):
-        yield module[start : start + MOST]
+def _parts(tests: list[int], most: int) -> Iterator[list[int]]:
+    for start in range(0, len(tests), most):
+        yield tests[start : start + most]

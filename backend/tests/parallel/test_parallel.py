@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.parallel.blocks import MOST, blocks
+from tests.parallel.blocks import FEW, LAST, MOST, blocks
 
 OPTIONS = ("-p", "tests.parallel.plugin", "-p", "no:cacheprovider", "--processes", "2")
 
@@ -114,3 +114,11 @@ def test_the_modules_of_a_folder_are_spread_over_the_run(pytester: pytest.Pytest
         f"{each}.py"
         for each in ("many/test_0", "two/test_0", "many/test_1", "many/test_2", "two/test_1", "many/test_3")
     ]
+
+
+def test_the_last_blocks_are_short(pytester: pytest.Pytester) -> None:
+    for number in range(LAST):
+        tests = (f"def test_{each}():\n    pass\n" for each in range(FEW + 1))
+        (pytester.path / f"test_{number}.py").write_text("".join(tests))
+    items, _ = pytester.inline_genitems()
+    assert [len(block) for block in blocks(items)] == [*[FEW + 1] * (LAST - 1), FEW, 1]

@@ -108,6 +108,7 @@ def test_a_process_that_a_job_forks_is_no_second_worker(
     assert (ended["status"], ended.get("result"), ended["attempts"]) == ("complete", ends, 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_worker_ends_in_time_while_redis_hangs(worker: Process, server: redis.Redis, busy: bool) -> None:
     if busy:
@@ -128,6 +129,7 @@ def test_a_worker_ends_in_time_while_redis_hangs(worker: Process, server: redis.
     assert len(reports) == 1
 
 
+@pytest.mark.long
 def test_a_worker_that_jobs_have_used_up_hands_back_and_ends(
     environment: dict[str, str], server: redis.Redis, tmp_path: Path
 ) -> None:

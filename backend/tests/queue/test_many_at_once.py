@@ -131,12 +131,12 @@ async def test_a_redis_that_does_not_answer_is_an_outage_also_of_an_event_loop_t
         loop.call_soon(busy)
 
     busy()
-    with pytest.raises(QueueUnavailable, match="TimeoutError"):
+    with pytest.raises(QueueUnavailable, match=r"no answer within 0\.05 s"):
         async with outage.answering(0.05):
             await asyncio.Event().wait()
 
 
 async def test_a_redis_that_does_not_answer_is_an_outage() -> None:
-    with pytest.raises(QueueUnavailable, match="TimeoutError"):
+    with pytest.raises(QueueUnavailable, match=r"no answer within 0\.05 s"):
         async with outage.answering(0.05):
             await asyncio.Event().wait()

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from saqueduct.broker.outage import SAME_OUTAGE, OneWait, answering, one_wait
+from saqueduct.broker.outage import SAME_OUTAGE, OneWait, answering, is_silent, one_wait, own_time
 from saqueduct.errors import QueueUnavailable
 
 
@@ -42,7 +42,7 @@ async def test_calls_note_whether_redis_answers() -> None:
                 await asyncio.Event().wait()
         assert wait.end_of(loop.time(), 5.0) < loop.time() + 5.0
         async with answering(5.0):
-            pass
+            await asyncio.sleep(0)
         now = loop.time()
         assert wait.end_of(now, 5.0) == now + 5.0
     finally:
@@ -60,5 +60,20 @@ async def test_a_request_that_tries_again_and_again_notices_that_redis_is_back()
                 await asyncio.Event().wait()
         later = now + 0.2 * SAME_OUTAGE
         assert wait.end_of(later, 5.0) == later + 5.0
+    finally:
+        one_wait.reset(token)
+
+
+async def test_a_block_that_asks_nothing_does_not_count_as_an_answer() -> None:
+    token = one_wait.set(wait := OneWait())
+    now = asyncio.get_running_loop().time()
+    wait.failed(now - 5.0, now)
+    try:
+        async with answering(5.0):
+            pass
+        assert is_silent()
+        assert wait.end_of(now, 5.0) == now
+        with own_time():
+            assert not is_silent()
     finally:
         one_wait.reset(token)

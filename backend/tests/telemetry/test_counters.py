@@ -138,6 +138,7 @@ async def test_a_job_of_a_dead_worker_counts_as_recovered(measured: Saqueduct, m
     assert counted(measured, metrics.RECOVERIES) == {("default", "add"): 1}
 
 
+@pytest.mark.long
 async def test_a_job_of_a_schedule_is_counted_with_its_lag(measured: Saqueduct) -> None:
     queue = measured.queues.get("default")
     async with measured.working():

@@ -159,6 +159,7 @@ async def test_an_attempt_can_have_no_relation_to_its_producer(open_measured: Op
     assert (parent(spans.one(PROCESS)), links(spans.one(PROCESS))) == (None, [])
 
 
+@pytest.mark.long
 async def test_a_tick_has_no_producer_and_its_attempt_names_the_schedule(traced: Saqueduct, spans: Spans) -> None:
     queue = traced.queues.get("default")
     async with traced.working():

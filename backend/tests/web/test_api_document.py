@@ -135,6 +135,7 @@ def generated(document: Document, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         del sys.modules[module]
 
 
+@pytest.mark.long
 async def test_a_generated_client_enqueues_and_reads_a_job(
     client: httpx.AsyncClient, generated: str, queues: Queues
 ) -> None:
