@@ -110,13 +110,19 @@ def test_a_process_that_begins_with_the_application_runs_it_as_python_does() -> 
     [
         (["-m", "app.worker"], BACKEND, {}, True),
         (["-m", "tests.processes.web_with_test_tasks"], BACKEND, {}, True),
+        (["-m", "saqueduct.cli", "--app", "app.main:app", "tasks", "list"], BACKEND, {}, True),
+        (["-c", "from app.shell import open_container"], BACKEND, {}, True),
         (["-m", "app.worker"], BACKEND.parent, {}, False),
         (["-m", "app.worker"], BACKEND, {"PYTHONPATH": "/elsewhere"}, False),
         (["-m", "app.dev", "stop"], BACKEND, {}, False),
+        (["-m", "saqueduct.cli", "--app", "example:app", "tasks", "list"], BACKEND, {}, False),
         (["-c", "import app.worker"], BACKEND, {}, False),
         (["-W", "error", "-m", "app.worker"], BACKEND, {}, False),
     ],
-    ids=["application", "of a test", "elsewhere", "path", "tool", "source", "warnings"],
+    ids=[
+        *("application", "of a test", "command line", "shell", "elsewhere", "path", "tool", "of others", "source"),
+        "warnings",
+    ],
 )
 def test_only_where_nothing_takes_its_place_is_the_application_there_already(
     arguments: list[str], folder: Path, environment: dict[str, str], begins: bool

@@ -11,7 +11,8 @@ pytestmark = [pytest.mark.long, pytest.mark.usefixtures("empty_redis")]
 BACKEND = Path(__file__).resolve().parents[3]
 
 BEGINNING = """
-import asyncio, os, signal, sys, threading
+import asyncio, os, signal, sys, threading, warnings
+warnings.simplefilter("error")
 from saqueduct import ConfigurationError
 from app.queue.catalog import TasksRegistry
 from app.queue.tasks import my_task, ping
@@ -34,7 +35,7 @@ def in_child(call):
 
 def run(environment: dict[str, str], script: str) -> list[str]:
     """What a script prints, which must end well and without a warning."""
-    ended = python.run(["-W", "error", "-c", BEGINNING + script], cwd=BACKEND, env=environment, timeout=120)
+    ended = python.run(["-c", BEGINNING + script], cwd=BACKEND, env=environment, timeout=120)
     assert (ended.stderr, ended.returncode) == ("", 0)
     return ended.stdout.splitlines()
 
