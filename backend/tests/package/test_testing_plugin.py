@@ -118,13 +118,9 @@ def test_the_strict_mode_of_pytest_asyncio_and_what_an_application_provides(else
     assert "1 passed" in passed(elsewhere, test_injected=INJECTED)
 
 
-def test_an_embedded_redis_runs_where_none_is_named(full: Installed, tmp_path: Path) -> None:
-    own = Project(full, tmp_path)
-    assert "1 passed" in passed(own, "-o", "asyncio_mode=auto", "-k", "a_job_runs", tasks=TASKS, test_tasks=TESTS)
-
-
-def test_an_embedded_postgresql_runs_where_none_is_named(elsewhere: Project) -> None:
-    assert ALL_PASSED in passed(elsewhere, "-o", "asyncio_mode=auto", test_database=TESTS_OF_POSTGRESQL)
+def test_embedded_servers_run_where_none_is_named(full: Installed, tmp_path: Path) -> None:
+    line = passed(Project(full, tmp_path), "-o", "asyncio_mode=auto", test_database=TESTS_OF_POSTGRESQL)
+    assert ALL_PASSED in line
 
 
 def test_the_plugin_does_nothing_where_nothing_asks_for_it(elsewhere: Project) -> None:
