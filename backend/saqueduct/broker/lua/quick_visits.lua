@@ -83,6 +83,8 @@ local function visit_quickly(level, want, ids, seen, most, any_called, any_lined
     local like, unlike, patience = nil, 0, 1
     local own, prefixes, prefix_rules = {}, {}, {}
     local lists, ready = {}, {}
+    -- The gates, by number, at which a lane waits or that have called one, as their fields say it.
+    local waited = {}
     -- Of gates with keys of their own, by number, how many hold them, and who does now; and the gates that have called lanes.
     local held, joins, callers = {}, {}, nil
     local count, jobs, others, place_count, gate_count, list_count = 0, 0, 0, 0, 0, 0
@@ -266,12 +268,13 @@ local function visit_quickly(level, want, ids, seen, most, any_called, any_lined
                     elseif text == SPILLED then
                         held[number] = held[number] + got
                     else
-                        local stop = byte(text) == ZERO and 2 or find(text, '\n\n', 2, true)
+                        local stop = written and find(text, '\n\n', 2, true) or 2
                         local tail = #text
                         -- The turn of this lane, which the gate has called, is used up.
                         if tail > stop + 1 and byte(text, stop + 2) ~= WAITS and sub(text, (find(text, ' ', stop + 3, true) or tail) + 1) == lane then
                             tail = stop + 1
                         end
+                        if tail > stop + 1 then waited[number] = true end
                         if tail == 3 then
                             texts[number] = DIGITS[got] .. added .. '\n\n'
                         else
@@ -380,19 +383,19 @@ local function visit_quickly(level, want, ids, seen, most, any_called, any_lined
                 without[without_count] = lane
             else
                 local text = texts[full]
-                if opens or byte(text, -1) ~= 10 then
+                if opens or waited[full] or text == SPILLED then
                     parked = parked or {}
                     local size = #parked
                     parked[size + 1], parked[size + 2], parked[size + 3] = lane, gates[full], opens
                 else
-                    texts[full] = text .. 'w' .. RANKS[level] .. next_turn() .. ' ' .. lane
+                    texts[full], waited[full] = text .. 'w' .. RANKS[level] .. next_turn() .. ' ' .. lane, true
                 end
             end
             if any_text or shared then
                 for j = first, last do
                     local number = numbers and numbers[j] or j
                     local text = texts[number]
-                    if number ~= full and not rules_of[number].step and byte(text, -1) ~= 10 and not (opened and opened[number]) then
+                    if number ~= full and (waited[number] or text == SPILLED) and not (opened and opened[number]) then
                         open, opened = open or {}, opened or {}
                         opened[number] = true
                         if text ~= SPILLED or call('EXISTS', BASE .. 'waiters:' .. gates[number]) == 1 then open[#open + 1] = gates[number] end

@@ -23,8 +23,21 @@ local function leave_gates(ids, lanes)
             end
         end
     end
+    -- A slot has just been released: the lane that alone waits there follows, without counting the room. If a smaller limit
+    -- has left none, it comes back from the ring with its turn.
+    local rings = {}
+    local function follow(lane)
+        local level = byte(lane) == 110 and 'normal' or byte(lane) == 104 and 'high' or 'low'
+        local ring = rings[level] or {}
+        local size = #ring
+        rings[level], ring[size + 1], ring[size + 2] = ring, next_turn(), lane
+    end
+    local function lets_follow(gate)
+        local kind = rule_of(gate).kind
+        return kind ~= 'r' and kind ~= 'o'
+    end
     -- What the fields of gates say that this call changes; false: nobody is there any more.
-    local changed, spilled, ended = {}, {}, {}
+    local changed, spilled = {}, {}
     for start = 1, total, FIELDS_READ do
         local last = math.min(start + FIELDS_READ - 1, total)
         local found = redis.call('HMGET', GATES, unpack(gates, start, last))
@@ -41,10 +54,22 @@ local function leave_gates(ids, lanes)
                 elseif text then
                     -- What the field says if they all hold it, and nobody else.
                     local all = DIGITS[to - from + 1] .. '\n' .. (from == to and ids[from] or table.concat(ids, '\n', from, to)) .. '\n\n'
-                    local size, freed, waits = #all, false, false
-                    if sub(text, 1, size) == all then
-                        text, freed, waits = #text > size and '0\n\n' .. sub(text, size + 1) or false, true, byte(text, size + 1) == WAITS
+                    local size, lane = #all, lanes[from]
+                    if text == all then
+                        changed[gate] = false
+                    elseif sub(text, 1, size) == all then
+                        -- After 'w', a rank of one digit, a turn of 15 and a space: the lane that has just had a slot waits for
+                        -- the next, as most often.
+                        local tail = sub(text, size + 1)
+                        if not any_fair and known == nil and sub(tail, 19) == lane and byte(tail) == WAITS and lets_follow(gate) then
+                            changed[gate] = '0\n\nc' .. sub(tail, 2)
+                            follow(lane)
+                        else
+                            changed[gate] = '0\n\n' .. tail
+                            if known == nil and byte(tail) == WAITS then left[#left + 1] = gate end
+                        end
                     else
+                        local freed = false
                         for n = from, to do
                             local id = ids[n]
                             local stop = find(text, '\n\n', 2, true)
@@ -53,11 +78,12 @@ local function leave_gates(ids, lanes)
                                 text, freed = DIGITS[byte(text) - ZERO - 1] .. sub(text, 2, at - 1) .. sub(text, on), true
                             end
                         end
-                        if text == '0\n\n' then text = false end
-                        waits = freed and text and byte(text, holders_end(text) + 2) == WAITS
+                        if freed then
+                            local stop = holders_end(text)
+                            changed[gate] = text ~= '0\n\n' and text
+                            if known == nil and byte(text, stop + 2) == WAITS then left[#left + 1] = gate end
+                        end
                     end
-                    if freed then changed[gate] = text end
-                    if waits and known == nil then left[#left + 1], ended[#ended + 1] = gate, lanes[from] end
                 end
             end
         end
@@ -72,28 +98,19 @@ local function leave_gates(ids, lanes)
             end
         end
     end
-    -- A slot has just been released: the lane that alone waits there follows, without counting the room. If a smaller limit
-    -- has left none, it comes back from the ring with its turn.
-    -- Of each such gate the lane, what its field says then, and the key of a fair lane.
-    local rings, followed, followers, fields, keys, count, fair = {}, {}, {}, {}, {}, 0, false
+    -- Of each gate the lane that follows, what its field says then, and the key of a fair lane.
+    local followed, followers, fields, keys, count, fair = {}, {}, {}, {}, 0, false
     for i = 1, #left do
         local gate = left[i]
-        local kind = rule_of(gate).kind
-        if kind == 'r' or kind == 'o' then
-            rest[#rest + 1] = gate
-        else
+        if lets_follow(gate) then
             local text = changed[gate]
             count = count + 1
-            local field, lane = called_text(text, holders_end(text))
-            fields[count], followers[count], followed[count] = field, lane, gate
-            -- Most often it is the lane of the job that has ended.
-            keys[count] = (any_fair or lane ~= ended[i]) and key_of(lane) or ''
+            fields[count], followers[count] = called_text(text, holders_end(text))
+            followed[count], keys[count] = gate, key_of(followers[count]) or ''
             fair = fair or keys[count] ~= ''
+        else
+            rest[#rest + 1] = gate
         end
-    end
-    if count == 0 then
-        write_fields(GATES, changed)
-        return rest
     end
     local found, turns_now = fair and redis.call('HMGET', FAIR, unpack(keys)), {}
     for i = 1, count do
@@ -104,14 +121,7 @@ local function leave_gates(ids, lanes)
         else
             if key ~= '' then turns_now[key] = lane end
             changed[followed[i]] = fields[i]
-            local level = byte(lane) == 110 and 'normal' or byte(lane) == 104 and 'high' or 'low'
-            local ring = rings[level]
-            if not ring then
-                ring = {}
-                rings[level] = ring
-            end
-            local size = #ring
-            ring[size + 1], ring[size + 2] = next_turn(), lane
+            follow(lane)
         end
     end
     write_fields(GATES, changed)
