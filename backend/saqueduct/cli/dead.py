@@ -45,9 +45,11 @@ async def list_dead(
     """List the dead letters that wait to be replayed or discarded, newest first."""
     which = options.record_filter(saqueduct.registry, queue=queue, **given)
     async with records.history(saqueduct) as history:
-        page = await history.dead_letters(which, cursor, limit)
+        page = await history.dead_letters(which, cursor, limit, saqueduct.config.sizes.searched_records)
         found = [JobDetails.of_record(saqueduct.queues, record) for record in page.records]
-    show_page(found, page.cursor, as_json=as_json, nothing="no dead letters match", dead=True)
+    show_page(
+        found, page.cursor, as_json=as_json, nothing="no dead letters match", dead=True, since=page.searched_since
+    )
 
 
 @dead.command()

@@ -35,7 +35,7 @@ from saqueduct.postgres.outage import took_too_long
 from saqueduct.postgres.patience import rows_within
 from saqueduct.postgres.record_filter import LARGEST_PAGE, PAGE, RecordFilter
 from saqueduct.postgres.record_places import PLACE, Place, before, decoded, down_to, encoded
-from saqueduct.postgres.search_bounds import indexed_until, is_found
+from saqueduct.postgres.search_bounds import indexed_until, is_found, is_found_dead
 from saqueduct.queue.redacted_view import RedactedView
 from saqueduct.tasks.definition import TaskLookup
 from saqueduct.timings import PostgresTimings
@@ -149,13 +149,7 @@ class JobHistory:
             InvalidCursor: the cursor was not returned by this method.
             InvalidSearch: the search takes longer than `PostgresTimings.search`.
         """
-        after = None if cursor is None else decoded(cursor)
-        async with in_index_order(self._session, which, self._searching):
-            last = None if portion is None else await self._last_of(which, after, portion)
-            page = await self._page([[*conditions(which, self._tasks), *down_to(last)]], after, limit)
-        if last is None or page.cursor is not None:
-            return page
-        return RecordsPage(page.records, encoded(*last), last[0])
+        return await self._bounded(which, cursor, limit, None if is_found(which) else portion)
 
     async def page_of(
         self,
@@ -227,11 +221,12 @@ class JobHistory:
         found = await rows_within(self._counting, self._session, query, options=self._options)
         return None if found is None else [row[0] for row in found]
 
-    async def dead_letters(self, which: RecordFilter, cursor: str | None = None, limit: int = PAGE) -> RecordsPage:
-        """A page of dead letters that wait to be replayed or discarded. Arguments and errors as `page`."""
-        after = None if cursor is None else decoded(cursor)
-        async with in_index_order(self._session, which, self._searching):
-            return await self._page([[*conditions(which, self._tasks), *DEAD]], after, limit)
+    async def dead_letters(
+        self, which: RecordFilter, cursor: str | None = None, limit: int = PAGE, portion: int | None = None
+    ) -> RecordsPage:
+        """A page of dead letters that wait to be replayed or discarded. Arguments and errors as `page`; `portion` is of
+        dead letters."""
+        return await self._bounded(which, cursor, limit, None if is_found_dead(which) else portion, DEAD)
 
     async def dead_errors(
         self, which: RecordFilter, most: int
@@ -260,15 +255,33 @@ class JobHistory:
         found: list[Any] = list(rows)
         return [(task, view.error_of(task, error, given), at, version) for task, error, given, at, version in found]
 
-    async def _last_of(self, which: RecordFilter, after: Place | None, portion: int) -> Place | None:
-        """The place of the last record that a page reads; None: indexes find what matches, or fewer are left."""
-        if is_found(which):
-            return None
-        query = select(*PLACE).where(*before(after)).order_by(*(column.desc() for column in PLACE))
+    async def _bounded(
+        self,
+        which: RecordFilter,
+        cursor: str | None,
+        limit: int,
+        portion: int | None,
+        among: Sequence[ColumnElement[bool]] = (),
+    ) -> RecordsPage:
+        """A page of the records among some that have an index; `portion` counts those. Otherwise as `page`."""
+        after = None if cursor is None else decoded(cursor)
+        async with in_index_order(self._session, which, self._searching):
+            last = None if portion is None else await self._last_of(which, after, portion, among)
+            page = await self._page([[*conditions(which, self._tasks), *among, *down_to(last)]], after, limit)
+        if last is None or page.cursor is not None:
+            return page
+        return RecordsPage(page.records, encoded(*last), last[0])
+
+    async def _last_of(
+        self, which: RecordFilter, after: Place | None, portion: int, among: Sequence[ColumnElement[bool]]
+    ) -> Place | None:
+        """The place of the last record that a page reads; None: fewer are left that no index finds."""
+        query = select(*PLACE).where(*among, *before(after)).order_by(*(column.desc() for column in PLACE))
         if which.until is not None:
             query = query.where(JobRecord.queued_at < which.until)
-        # No index has the text of any day.
-        first = which.since if which.text is not None else max(which.since or EPOCH, indexed_until(self._timings))
+        # No index has the text of any day, nor the error of the dead letters of any.
+        everywhere = which.text is not None or (which.error is not None and bool(among))
+        first = which.since if everywhere else max(which.since or EPOCH, indexed_until(self._timings))
         if first is not None:
             query = query.where(JobRecord.queued_at >= first)
         query = query.offset(max(1, portion) - 1).limit(1)

@@ -15,6 +15,11 @@ def is_found(which: RecordFilter) -> bool:
     return (which.task is None and which.queue is None) or which.status not in (None, "complete")
 
 
+def is_found_dead(which: RecordFilter) -> bool:
+    """True where indexes find the dead letters of each day in their order; those of a task have one."""
+    return not is_rare(which) and which.queue is None and which.error is None
+
+
 def is_rare(which: RecordFilter) -> bool:
     """True where a record that matches may be the only one of a million."""
     return any(each is not None for each in (which.text, which.arguments, which.tag, which.trace))

@@ -87,3 +87,46 @@ async def test_the_filters_own_times_count(session: AsyncSession) -> None:
 async def test_a_search_for_text_reads_a_portion_of_every_day(session: AsyncSession) -> None:
     found = await pages(session, RecordFilter(text="nobody has this"), 5)
     assert keys(found) == [[], [], []]
+
+
+@pytest.fixture
+async def letters(empty_database: AsyncEngine) -> AsyncIterator[AsyncSession]:
+    """Ten dead letters of today, `job-0` is the oldest, and one of three days ago."""
+    await migrate.upgrade(empty_database)
+    today = now() - RECENT
+    records = [of("rare" if number == 0 else "often", today, f"job-{number}", "failed") for number in range(10)]
+    await write(empty_database, of("rare", today - 3 * DAY, "old", "failed"), *records)
+    # They are none, and not counted.
+    await write(empty_database, *(of("often", today, f"more-{number}") for number in range(20)))
+    async with AsyncSession(empty_database) as session, session.begin():
+        yield session
+
+
+async def dead(session: AsyncSession, which: RecordFilter, portion: int) -> list[RecordsPage]:
+    history = JobHistory(session, timings=PostgresTimings(unindexed=DAY.total_seconds()))
+    found = [await history.dead_letters(which, None, 50, portion)]
+    while (cursor := found[-1].cursor) is not None:
+        found.append(await history.dead_letters(which, cursor, 50, portion))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("which", "listed"),
+    [
+        (RecordFilter(text="nobody has this"), [[], [], []]),
+        (RecordFilter(error="nobody has this"), [[], [], []]),
+        (RecordFilter(queue="nobody has this"), [[], [], []]),
+        (RecordFilter(arguments={"nobody": "has this"}), [[], [], []]),
+    ],
+    ids=["text", "error", "queue", "arguments"],
+)
+async def test_a_search_among_dead_letters_reads_a_portion_of_them(
+    letters: AsyncSession, which: RecordFilter, listed: list[list[str]]
+) -> None:
+    found = await dead(letters, which, 5)
+    assert keys(found) == listed
+    assert [page.searched_since is None for page in found] == [False, False, True]
+
+
+async def test_the_dead_letters_of_a_task_have_an_index(letters: AsyncSession) -> None:
+    assert keys(await dead(letters, RARE, 1)) == [["job-0", "old"]]

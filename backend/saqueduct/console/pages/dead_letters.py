@@ -99,7 +99,7 @@ class DeadLetterPages(Controller):
 
 async def _letters(view: View, which: RecordFilter, cursor: str | None) -> tuple[list[JobDetails], str | None]:
     async with view.history() as history:
-        page = await history.dead_letters(which, cursor, PAGE)
+        page = await history.dead_letters(which, cursor, PAGE, view.sizes.searched_records)
         return [JobDetails.of_record(view.queues, record) for record in page.records], page.cursor
 
 

@@ -198,7 +198,7 @@ class DeadLetterController(Controller):
     ) -> RecordPage:
         """Dead letters that wait, newest first."""
         async with services.history() as history:
-            return _page(services, await history.dead_letters(wanted, cursor, limit))
+            return _page(services, await history.dead_letters(wanted, cursor, limit, services.searched_records))
 
     @post("/{key:str}/replay", **OPERATOR, status_code=201, operation_id="replay_dead_letter")
     async def replay(
