@@ -39,6 +39,8 @@ class _Kept(msgspec.Struct, omit_defaults=True):
     """The key of each job, and whether the request has created it; None: it is not answered yet."""
     count: int | None = None
     """Of a batch that has created all of its jobs: how many, in place of `jobs`."""
+    secret: str | None = None
+    """Which secret has signed the request, see `JobLinks.secret_id`; None: an earlier release did not say."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,12 +51,14 @@ class IdempotentRequest:
         queue: whose Redis keeps the key.
         key: of the header; also that of the job, of those of a batch with their place.
         signature: of all that the request asks for: the same key does not serve for another one.
+        secret: which secret it is made with, see `JobLinks.secret_id`.
         durable: True: PostgreSQL accepts its jobs while Redis is unavailable, though without the key.
     """
 
     queue: EngineQueue
     key: str
     signature: str
+    secret: str
     durable: bool
 
     @classmethod
@@ -72,7 +76,7 @@ class IdempotentRequest:
             links: sign the request: what Redis keeps must not help to guess its arguments.
         """
         asked = msgspec.json.encode((task.name, content, options), order="sorted")
-        return cls(queue, key, links.signature(asked), task.defaults.durable)
+        return cls(queue, key, links.signature(asked), links.secret_id, task.defaults.durable)
 
     async def once(self, enqueue: Callable[[], Coroutine[Any, Any, list[Enqueued]]]) -> tuple[list[Enqueued], bool]:
         """The jobs of the first request with this key, and True where this is the first.
@@ -108,7 +112,7 @@ class IdempotentRequest:
 
     async def _begun(self) -> _Kept | None:
         """What is kept of the key; None: it is new, and kept from now on."""
-        core, new = self.queue.core, msgspec.json.encode(_Kept(self.signature))
+        core, new = self.queue.core, msgspec.json.encode(_Kept(self.signature, secret=self.secret))
         async with answering(core.timings.answer):
             if await core.redis.set(self._name, new, nx=True, ex=UNDER_WAY):
                 return None
@@ -117,7 +121,9 @@ class IdempotentRequest:
         return msgspec.json.decode(found or new, type=_Kept)
 
     def _jobs(self, kept: _Kept) -> list[Enqueued]:
-        if kept.request != self.signature:
+        # SECRET_KEY may have changed since. Most requests with a known key are repeated ones: none runs a job again.
+        comparable = kept.secret in (None, self.secret)
+        if comparable and kept.request != self.signature:
             raise RequestRefused(REUSED, 422, "idempotency-key-reused")
         if kept.count is not None:
             return [Enqueued(f"{self.key}:{place}", True) for place in range(kept.count)]
@@ -127,7 +133,7 @@ class IdempotentRequest:
 
     async def _keep(self, jobs: list[Enqueued], seconds: float) -> None:
         usual = all(each.created and each.key == f"{self.key}:{place}" for place, each in enumerate(jobs))
-        kept = _Kept(self.signature)
+        kept = _Kept(self.signature, secret=self.secret)
         if usual:
             kept.count = len(jobs)
         else:

@@ -47,6 +47,8 @@ class JobLinks:
         # Copied for each token: `hmac.digest` would prepare the key every time.
         self._keyed = hmac.new(key, digestmod="sha256")
         self._prefix = prefix
+        self.secret_id = self.signature(b"")[:16]
+        """Says which signatures can be compared: those of another secret cannot."""
 
     def under(self, root_path: str) -> "JobLinks":
         """The same for an application that is mounted under a path."""

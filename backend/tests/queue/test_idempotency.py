@@ -1,6 +1,7 @@
 """The header Idempotency-Key: a request that is repeated within a day enqueues nothing, also when its job has ended."""
 
 import asyncio
+import json
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -9,8 +10,10 @@ import pytest
 
 from saqueduct import Context, Queues, QueueUnavailable, Unique, get_registry, task
 from saqueduct.broker.outage import answering, is_silent, note_silence
+from saqueduct.common.secret import Secret
 from saqueduct.litestar import idempotency
 from saqueduct.litestar.idempotency import AGAIN, KEPT, IdempotentRequest
+from saqueduct.litestar.links import JobLinks
 from saqueduct.queue.queue import EngineQueue
 from saqueduct.testing import JobKit
 
@@ -95,6 +98,28 @@ async def test_the_key_of_another_request_is_422(
     answer = await post(client, content, name=name, query=query)
     assert (answer.status_code, answer.json()["code"]) == (422, "idempotency-key-reused")
     assert len(jobs.all_enqueued()) == 1
+
+
+async def test_after_another_secret_key_a_repeated_request_gets_the_job_of_the_first(
+    client: httpx.AsyncClient, jobs: JobKit, queues: Queues
+) -> None:
+    await post(client, {"number": 1})
+    redis, name = queues.get("default").redis, name_of(queues)
+    stored = json.loads(cast("bytes", await redis.get(name)))
+    assert len(stored["secret"]) == 16
+    await redis.set(name, json.dumps(stored | {"request": "of another secret", "secret": "another"}))
+    answer = await post(client, {"number": 1})
+    assert (answer.status_code, answer.json()["key"], answer.json()["created"]) == (200, "import-7", False)
+    assert len(jobs.all_enqueued()) == 1
+    # An earlier release kept no more.
+    del stored["secret"]
+    await redis.set(name, json.dumps(stored | {"request": "another one"}))
+    assert (await post(client, {"number": 1})).status_code == 422
+
+
+def test_the_id_of_a_secret_is_that_of_no_other() -> None:
+    first, same, other = (JobLinks(Secret(text)).secret_id for text in ("one", "one", "two"))
+    assert first == same != other
 
 
 async def test_the_order_of_members_does_not_make_another_request(client: httpx.AsyncClient) -> None:
