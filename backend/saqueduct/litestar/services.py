@@ -1,16 +1,18 @@
 """What the routes of the queue work with, as one dependency: Litestar starts a task for each of several."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from saqueduct.common.secret import Secret
-from saqueduct.errors import NoJobRecords
+from saqueduct.errors import NoJobRecords, QueueUnavailable
 from saqueduct.litestar.links import JobLinks
 from saqueduct.litestar.transactions import Sessions, transaction
 from saqueduct.queue.queues import Queues
 from saqueduct.tasks.registry import TaskRegistry
 from saqueduct.telemetry.system_state import SystemReader
+from saqueduct.timings import PostgresTimings
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -72,11 +74,21 @@ class QueueServices:
 
         Raises:
             NoJobRecords: there is no PostgreSQL.
+            QueueUnavailable: the block has taken longer than a search and a transaction may together. The limits of the
+                server itself do not hold while its processes are suspended.
         """
         if self._sessions is None:
             raise NoJobRecords
-        async with transaction(self._sessions) as session:
-            yield session
+        timings = PostgresTimings() if self.queues.store is None else self.queues.store.timings
+        seconds = timings.search + timings.transaction
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit, transaction(self._sessions) as session:
+                yield session
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise QueueUnavailable(f"PostgreSQL: no answer within {seconds:g} s", server="PostgreSQL") from error
 
     @asynccontextmanager
     async def history(self) -> "AsyncIterator[JobHistory]":

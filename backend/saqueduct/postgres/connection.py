@@ -64,6 +64,19 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # (asyncpg has no t
             raise TransactionAborted
         return status
 
+    async def fetchrow(self, query: str, *args: Any, timeout: float | None = None, **options: Any) -> Any:
+        """As asyncpg's. SQLAlchemy tests a connection by an empty query, which a healthy server answers immediately.
+
+        Raises:
+            ConnectionFailureError: the server does not answer such a test; the connection is closed.
+        """
+        if query != ";" or timeout is not None:
+            return await super().fetchrow(query, *args, timeout=timeout, **options)
+        try:
+            return await super().fetchrow(query, timeout=self.patience, **options)
+        except TimeoutError:
+            raise self._silent() from None
+
     async def _introspect_types(self, typeoids: Iterable[int], timeout: float | None) -> tuple[Any, Any]:
         """As asyncpg's (0.32), which asks on each connection about the types that a statement is the first to use.
 
@@ -85,10 +98,13 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # (asyncpg has no t
             status: str = await super().execute(query, timeout=self.patience)
             return status
         except TimeoutError:
-            silence.heard()
-            # Anything else that is sent on it would wait too.
-            self.terminate()
-            raise asyncpg.ConnectionFailureError(f"PostgreSQL has not answered for {self.patience:g} s") from None
+            raise self._silent() from None
+
+    def _silent(self) -> asyncpg.ConnectionFailureError:
+        silence.heard()
+        # Anything else that is sent on it would wait too.
+        self.terminate()
+        return asyncpg.ConnectionFailureError(f"PostgreSQL has not answered for {self.patience:g} s")
 
     async def close(self, *, timeout: float | None = None) -> None:
         """As asyncpg's; a server that does not answer the close is recorded, see `Silence`.

@@ -3,18 +3,25 @@
 import asyncio
 import re
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 
 from app.db.session import make_engine
 from app.settings import Settings, load_settings
-from saqueduct import Queues
+from saqueduct import Queues, QueueUnavailable, get_registry
+from saqueduct.common.secret import Secret
+from saqueduct.litestar.links import JobLinks
+from saqueduct.litestar.services import QueueServices
+from saqueduct.postgres.engine import make_engine as make_library_engine
 from saqueduct.postgres.outage import outage_in
+from saqueduct.timings import PostgresTimings
 from tests.chaos.proxy import Network
 from tests.db.conftest import visiting, waiting_for
 from tests.fixtures.poll import eventually
@@ -74,6 +81,42 @@ async def test_a_request_whose_statement_is_under_way_is_answered_too(
         network.silent = True
     [answer] = await asking
     assert answer.status_code == 503
+
+
+@pytest.fixture
+async def unlimited(environment: dict[str, str], network: Network) -> AsyncIterator[AsyncEngine]:
+    """As the library's own connections: the server has no limit for a statement."""
+    url = make_url(environment["DATABASE_URL"])
+    through = f"postgresql://{url.username}@127.0.0.1:{network.port}/{url.database}"
+    engine = make_library_engine(through, pool_size=1, connect_timeout=1.0)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.mark.timings(postgres=PostgresTimings(search=0.5, transaction=0.5))
+async def test_a_request_of_the_queue_has_a_limit_of_its_own_for_a_statement_that_is_under_way(
+    queues: Queues, unlimited: AsyncEngine, network: Network
+) -> None:
+    sessions = async_sessionmaker(unlimited)
+    services = QueueServices(queues, get_registry(), JobLinks(Secret("tests only")), sessions)
+
+    async def ask() -> None:
+        async with asyncio.timeout(30), services.transaction() as session:
+            await session.execute(text("SELECT 1"))
+            network.silent = True
+            await session.execute(text("SELECT 2"))
+
+    with pytest.raises(QueueUnavailable, match="PostgreSQL: no answer within 1 s"):
+        await ask()
+
+
+async def test_the_test_of_a_connection_has_a_limit(unlimited: AsyncEngine, network: Network) -> None:
+    async with unlimited.connect() as connection:
+        raw: Any = (await connection.get_raw_connection()).driver_connection
+        network.silent = True
+        # As SQLAlchemy does it, after a BEGIN that the server has still answered.
+        with pytest.raises(asyncpg.ConnectionFailureError, match="has not answered for 1 s"):
+            await asyncio.wait_for(raw.fetchrow(";"), 30)
 
 
 async def test_a_lock_on_the_records_is_503_after_the_lock_timeout(
