@@ -77,7 +77,17 @@ local function rule_of(gate)
     return rule
 end
 
--- Write fields of a hash with one command: false deletes one.
+-- Write `n` texts as fields of a hash and their values, {field, value, ...}, and delete `m` fields.
+local function write_lists(hash, set, n, deleted, m)
+    if n >= 2 * AS_TABLE_FROM then
+        set[n + 1], set[n + 2], deleted[m + 1] = LONG, '', LONG
+        n, m = n + 2, m + 1
+    end
+    for i = 1, n, FIELDS_READ do redis.call('HSET', hash, unpack(set, i, math.min(i + FIELDS_READ - 1, n))) end
+    for i = 1, m, FIELDS_READ do redis.call('HDEL', hash, unpack(deleted, i, math.min(i + FIELDS_READ - 1, m))) end
+end
+
+-- Write fields of a hash together: false deletes one.
 local function write_fields(hash, fields)
     local set, deleted, n, m = {}, {}, 0, 0
     for name, value in pairs(fields) do
@@ -89,12 +99,7 @@ local function write_fields(hash, fields)
             deleted[m] = name
         end
     end
-    if n >= 2 * AS_TABLE_FROM then
-        set[n + 1], set[n + 2], deleted[m + 1] = LONG, '', LONG
-        n, m = n + 2, m + 1
-    end
-    for i = 1, n, FIELDS_READ do redis.call('HSET', hash, unpack(set, i, math.min(i + FIELDS_READ - 1, n))) end
-    for i = 1, m, FIELDS_READ do redis.call('HDEL', hash, unpack(deleted, i, math.min(i + FIELDS_READ - 1, m))) end
+    write_lists(hash, set, n, deleted, m)
 end
 
 -- Rates up to which those at rest are left to the sweep.

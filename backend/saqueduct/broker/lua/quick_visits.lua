@@ -24,16 +24,6 @@ local NO_MORE, MAYBE, FULL = 0, 1, 2
 -- NOW as the arrival times of rates are stored.
 local NOW_TEXT = string.format('%.6f', NOW)
 
--- Write `n` texts as fields of a hash and their values, {field, value, ...}, and delete `m` fields.
-local function write_lists(hash, set, n, deleted, m)
-    if n >= 2 * AS_TABLE_FROM then
-        set[n + 1], set[n + 2], deleted[m + 1] = LONG, '', LONG
-        n, m = n + 2, m + 1
-    end
-    for i = 1, n, FIELDS_READ do redis.call('HSET', hash, unpack(set, i, math.min(i + FIELDS_READ - 1, n))) end
-    for i = 1, m, FIELDS_READ do redis.call('HDEL', hash, unpack(deleted, i, math.min(i + FIELDS_READ - 1, m))) end
-end
-
 -- Write what is new of gates: fields, and arrival times; see `visit_quickly`.
 local function write_gates(gates, rules_of, stored, texts)
     local set, deleted, times, n, m, moved, time, time_text = {}, {}, nil, 0, 0, 0, nil, nil
