@@ -105,10 +105,9 @@ local function after(seconds)
     return string.format('%.6f', NOW + tonumber(seconds))
 end
 
--- Which of these channels have listeners, false if none has, or nil if it is not known; PUBLISH has a cost, and most jobs have no
--- listener. Where the server has few
--- channels, to read their names costs less than to look for each of these. How many it has is looked up once in 10 seconds,
--- because it decides only about the way; if the server does not say, they count as many.
+-- Which of these channels have listeners, false if none has, or nil if it is not known; PUBLISH has a cost, and most jobs have
+-- no listener. Where the server has few channels, to read their names costs less than to look for each of these. How many it
+-- has is looked up once in 10 seconds, because it decides only about the way; if the server does not say, they count as many.
 local function listened(channels)
     local count = #channels
     if count == 0 or redis.call('PUBSUB', 'NUMPAT') > 0 then return nil end
