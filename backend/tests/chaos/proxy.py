@@ -22,6 +22,7 @@ class Network:
         self.port = 0
         self._loop = asyncio.new_event_loop()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._connections: set[asyncio.Task[None]] = set()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="network", daemon=True)
 
@@ -44,36 +45,49 @@ class Network:
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._connect, "127.0.0.1", 0))
+        server = self._loop.run_until_complete(asyncio.start_server(self._accept, "127.0.0.1", 0))
         self.port = int(server.sockets[0].getsockname()[1])
         self._ready.set()
         self._loop.run_forever()
-        server.close()
-        self._cut()
+        # Closed last: asyncio (3.11) leaves a connection open that it has accepted and not yet given to the server.
+        for listening in server.sockets:
+            self._loop.remove_reader(listening)
         self._loop.run_until_complete(self._all_over())
+        server.close()
         self._loop.close()
 
     async def _all_over(self) -> None:
-        # A connection that was just accepted still makes tasks of its own.
+        # A connection that was just accepted still makes tasks of its own, and is known once the first of them runs.
+        await asyncio.sleep(0)
         while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        self._cut()
+        # The event loop closes a connection in its next turn.
+        await asyncio.sleep(0)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Known from here on: a task that is cancelled before it begins closes nothing.
+        self._writers.add(writer)
+        connection = asyncio.create_task(self._connect(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        both = {writer}
         try:
             there_reader, there_writer = await asyncio.open_unix_connection(self._socket)
-        except OSError:
-            writer.transport.abort()
-            return
-        both = {writer, there_writer}
-        self._writers |= both
-        # asyncio.start_server logs a cancelled handler as an error, and all are cancelled at the end.
-        with suppress(asyncio.CancelledError):
+            both.add(there_writer)
+            self._writers.add(there_writer)
             await self._forward(reader, writer, there_reader, there_writer)
-        self._writers -= both
-        for each in both:
-            each.transport.abort()
+        except OSError:
+            # The server is away: the client learns it by the end of its connection.
+            pass
+        finally:
+            self._writers -= both
+            for each in both:
+                each.transport.abort()
 
     async def _forward(
         self,

@@ -177,6 +177,28 @@ async def test_nothing_is_left_of_a_lane_that_was_called_before_its_limit_became
     assert await left_of(queue) <= KEPT
 
 
+async def test_the_lane_that_waits_alone_at_a_gate_follows_also_a_job_of_another_lane(
+    queue: EngineQueue, hands: Hands
+) -> None:
+    """No script of today writes such a field: another lane's wait is in keys of its own."""
+
+    @task(limits=(ONE,))
+    async def first(ctx: Context) -> None: ...
+
+    @task(limits=(ONE, Concurrency(5, name="other")))
+    async def second(ctx: Context) -> None: ...
+
+    await first.enqueue()
+    [running] = await hands.all()
+    waits = await second.enqueue()
+    redis, flow = cast("Any", queue.redis), queue.namespace("flow:")
+    lane = (await redis.hget(f"{flow}lanes", waits.id)).decode()
+    await redis.zrem(f"{flow}ring:normal", lane)
+    await redis.hset(f"{flow}gates", GATE, f"1\n{running.id}\n\nw2{7:015d} {lane}")
+    await hands.finish(running)
+    assert [job.key for job in await hands.all()] == [waits.key]
+
+
 async def test_what_a_job_has_kept_of_a_limit_that_was_not_ordered_before_stays_its_own(
     queue: EngineQueue, hands: Hands
 ) -> None:

@@ -1,6 +1,6 @@
--- Inserted after `limits.lua` into the script that leases: how the gates of many lanes are read. Most lanes that follow each other are of one task,
--- and differ in a key: they are compared as a whole, because each part of a text that is looked for or made costs as much as
--- most commands.
+-- Inserted before `quick_visits.lua` into the script that leases: how the gates of many lanes are read. Most lanes that follow
+-- each other are of one task, and differ in a key: they are compared as a whole, because each part of a text that is looked
+-- for or made costs half as much as a command.
 
 -- What lanes have in common that differ from this one only in a key, which is the key of a fair one, or of its first gate
 -- with a key: the texts around the key, which is in a lane up to three times. `prefixes`: its gates, without that key if they
@@ -74,4 +74,3 @@ local function numbers_of(gates, before, new)
     for i = 1, #new do number_of[new[i]] = before + i end
     return number_of
 end
-

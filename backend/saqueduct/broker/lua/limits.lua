@@ -162,7 +162,7 @@ function flow.general()
     -- Where the part of a field about its lane begins, and what it says: WAITS or CALLED_ALONE, its turn, and the lane; nil
     -- if there is none.
     local function lane_in(text)
-        local stop = find(text, '\n\n', 2, true)
+        local stop = holders_end(text)
         if stop + 1 == #text then return stop end
         local space = find(text, ' ', stop + 3, true)
         return stop, byte(text, stop + 2), sub(text, stop + 3, space - 1), sub(text, space + 1)
@@ -536,7 +536,7 @@ function flow.general()
         local text = packed_of(gate)
         if not text then return end
         if text == SPILLED then return slow.stir(gate) end
-        local stop = find(text, '\n\n', 2, true)
+        local stop = holders_end(text)
         if byte(text, stop + 2) ~= WAITS then return end
         local rule = rule_of(gate)
         if not is_plain() or rule.kind == 'r' or rule.kind == 'o' then return slow.stir(gate) end
@@ -587,7 +587,7 @@ function flow.general()
         local text = packed_of(gate)
         if not text then return false end
         if text == SPILLED then return release(gate, id) end
-        local stop = find(text, '\n\n', 2, true)
+        local stop = holders_end(text)
         local from, to = find(text, '\n' .. id .. '\n', 2, true)
         if not from or from >= stop or find(id, '\n', 1, true) then return false end
         if stop == to and stop + 1 == #text and byte(text) == ZERO + 1 then

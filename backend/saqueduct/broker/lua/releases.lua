@@ -72,7 +72,7 @@ local function leave_gates(ids, lanes)
                         local freed = false
                         for n = from, to do
                             local id = ids[n]
-                            local stop = find(text, '\n\n', 2, true)
+                            local stop = holders_end(text)
                             local at, on = find(text, '\n' .. id .. '\n', 2, true)
                             if at and at < stop and not find(id, '\n', 1, true) then
                                 text, freed = DIGITS[byte(text) - ZERO - 1] .. sub(text, 2, at - 1) .. sub(text, on), true
