@@ -95,12 +95,15 @@ def put_back(meta: Mapping[str, Any]) -> int:
 
 def engine_entries(meta: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of the engine's entries, which no change within those reaches."""
-    return {
-        # Lists in lists are those of LIMITS.
-        name: [each.copy() if isinstance(each, list) else each for each in value] if isinstance(value, list) else value
-        for name, value in meta.items()
-        if is_reserved(name)
-    }
+    # The common case, at half the cost: its limits alone.
+    if len(meta) == 1 and LIMITS in meta:
+        return {LIMITS: _copied(meta[LIMITS])}
+    return {name: _copied(value) for name, value in meta.items() if is_reserved(name)}
+
+
+def _copied(value: Any) -> Any:
+    # Lists in lists are those of LIMITS.
+    return [each.copy() if isinstance(each, list) else each for each in value] if isinstance(value, list) else value
 
 
 def checked(meta: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> dict[str, Any]:
