@@ -11,7 +11,7 @@ import msgspec
 from dotenv.parser import parse_stream
 
 from app.settings.checks import problems_of
-from app.settings.sections import REPOSITORY, Section, Settings, SettingsError
+from app.settings.sections import REPOSITORY, Section, Settings, SettingsError, types_of
 from saqueduct.logs import printable
 from saqueduct.secrets import Secret
 
@@ -80,15 +80,15 @@ def _unknown(name: str, known: list[str]) -> str:
 def _convert(section: type[Section], given: dict[str, str], problems: list[str]) -> Section:
     """Convert the fields one by one, so that every invalid variable is reported."""
     converted: dict[str, Any] = {}
-    for field in msgspec.structs.fields(section):
-        if field.name not in given:
+    for name, type_ in types_of(section).items():
+        if name not in given:
             continue
         try:
-            converted[field.name] = msgspec.convert(given[field.name], field.type, strict=False, dec_hook=Secret.decode)
+            converted[name] = msgspec.convert(given[name], type_, strict=False, dec_hook=Secret.decode)
         except msgspec.ValidationError as error:
-            variable = section.prefix + field.name.upper()
-            shown = "" if field.type is Secret else f" (it is {_shortened(given[field.name])})"
-            problems.append(f"{variable}: {_reason(field.type, str(error))}{shown}")
+            variable = section.prefix + name.upper()
+            shown = "" if type_ is Secret else f" (it is {_shortened(given[name])})"
+            problems.append(f"{variable}: {_reason(type_, str(error))}{shown}")
     return section(**converted)
 
 

@@ -3,8 +3,11 @@
 `.env.example` lists them all (a test compares the two).
 """
 
+import functools
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import quote
 
 import msgspec
@@ -27,6 +30,12 @@ class SettingsError(ConfigurationError):
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
         super().__init__("invalid settings:\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+
+@functools.cache
+def types_of(struct: type[msgspec.Struct]) -> Mapping[str, Any]:
+    """Field name -> type of the fields. Kept, because msgspec evaluates all annotations again for each answer."""
+    return MappingProxyType({field.name: field.type for field in msgspec.structs.fields(struct)})
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,7 +250,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def sections(cls) -> dict[str, type[Section]]:
         """Field name -> section class."""
-        return {field.name: field.type for field in msgspec.structs.fields(cls)}
+        return dict(types_of(cls))
 
     @classmethod
     def variables(cls) -> list[str]:
