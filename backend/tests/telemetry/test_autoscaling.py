@@ -1,6 +1,7 @@
 """The numbers for autoscalers, and a scaler that follows them."""
 
 import asyncio
+import functools
 import math
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -35,8 +36,9 @@ async def served(redis_url: str, empty_redis: None, tasks: None) -> AsyncIterato
         yield served
 
 
-@asynccontextmanager
-async def serve(redis_url: str) -> AsyncIterator[Served]:
+@functools.cache
+def application(redis_url: str) -> tuple[Litestar, Saqueduct]:
+    """Started again for each test: to build it takes longer than most of them."""
     config = SaqueductConfig(
         redis_url=redis_url,
         concurrency=SLOTS,
@@ -47,10 +49,15 @@ async def serve(redis_url: str) -> AsyncIterator[Served]:
         run_workers="separate",
     )
     plugin = SaqueductPlugin(config)
-    app = Litestar(plugins=[plugin], logging_config=None)
+    return Litestar(plugins=[plugin], logging_config=None), plugin.saqueduct
+
+
+@asynccontextmanager
+async def serve(redis_url: str) -> AsyncIterator[Served]:
+    app, saqueduct = application(redis_url)
     transport = httpx.ASGITransport(cast("Any", app), client=("203.0.113.9", 50_000))
     async with running(app), httpx.AsyncClient(transport=transport, base_url="http://shop.example.com") as client:
-        yield Served(plugin.saqueduct, client)
+        yield Served(saqueduct, client)
 
 
 async def scale(client: httpx.AsyncClient, queue: str = "default") -> dict[str, float]:

@@ -1,5 +1,6 @@
 """`/metrics` of the web process."""
 
+import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -17,15 +18,21 @@ from tests.fixtures.poll import eventually
 PASSWORD, TOKEN = "correct horse battery staple", "open sesame"
 
 
+@functools.cache
+def application(redis_url: str, database_url: str, **settings: Any) -> Litestar:
+    """Started again for each test with the same settings: to build it takes longer than most of them."""
+    given: dict[str, Any] = {"metrics": True, "admin_password": PASSWORD, "metrics_token": TOKEN} | settings
+    config = SaqueductConfig(redis_url=redis_url, database_url=database_url, database_connect_timeout=20.0, **given)
+    return Litestar(plugins=[SaqueductPlugin(config)], logging_config=None)
+
+
 @pytest.fixture
 def serve(redis_url: str, migrated_url: str, empty_redis: None, engine: Any, tasks: None) -> Any:
     """Serves an application to a client on another machine; takes settings."""
 
     @asynccontextmanager
     async def serve(**settings: Any) -> AsyncIterator[httpx.AsyncClient]:
-        given: dict[str, Any] = {"metrics": True, "admin_password": PASSWORD, "metrics_token": TOKEN} | settings
-        config = SaqueductConfig(redis_url=redis_url, database_url=migrated_url, database_connect_timeout=20.0, **given)
-        app = Litestar(plugins=[SaqueductPlugin(config)], logging_config=None)
+        app = application(redis_url, migrated_url, **settings)
         transport = httpx.ASGITransport(cast("Any", app), client=("203.0.113.9", 50_000))
         async with running(app), httpx.AsyncClient(transport=transport, base_url="http://shop.example.com") as client:
             yield client
