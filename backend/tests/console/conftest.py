@@ -220,12 +220,18 @@ INDEXED = PostgresTimings(unindexed=1e-3)
 """The indexes of yesterday's records are there at midnight."""
 
 
+@pytest.fixture(scope="session")
+def usual(redis_url: str, migrated_url: str, tmp_path_factory: pytest.TempPathFactory) -> "serving":
+    """Started again for each module: to build the application takes longer than most tests."""
+    return serving(config_of(redis_url, migrated_url, tmp_path_factory.mktemp("console")))
+
+
 @pytest.fixture(scope="module")
-def served(redis_url: str, migrated_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(redis_url: str, usual: "serving") -> Iterator[Served]:
     """The application with a worker of its own, an empty Redis and empty tables."""
     with Redis.from_url(redis_url) as redis:
         redis.flushall()
-    with serving(config_of(redis_url, migrated_url, tmp_path_factory.mktemp("console"))) as served:
+    with usual as served:
         yield served
 
 
@@ -258,7 +264,7 @@ def config_of(
 
 
 class serving:  # noqa: N801
-    """Serves an application in a block.
+    """Serves an application in a block, or in several, one after another.
 
     Args:
         config: of the library.
@@ -267,21 +273,19 @@ class serving:  # noqa: N801
 
     def __init__(self, config: SaqueductConfig, **options: Any) -> None:
         self._plugin = SaqueductPlugin(config)
-        self._options = options
+        started = [self._started]
+        self._app = Litestar([], plugins=[self._plugin], on_startup=started, logging_config=None, **options)
+
+    async def _started(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        if (store := self._plugin.saqueduct.store) is not None:
+            async with store.sessions.begin() as session:
+                for table in reversed(metadata.sorted_tables):
+                    await session.execute(text(f'DELETE FROM "{table.name}"'))  # noqa: S608
 
     def __enter__(self) -> Served:
-        loops: list[asyncio.AbstractEventLoop] = []
-
-        async def started() -> None:
-            loops.append(asyncio.get_running_loop())
-            if (store := self._plugin.saqueduct.store) is not None:
-                async with store.sessions.begin() as session:
-                    for table in reversed(metadata.sorted_tables):
-                        await session.execute(text(f'DELETE FROM "{table.name}"'))  # noqa: S608
-
-        app = Litestar([], plugins=[self._plugin], on_startup=[started], logging_config=None, **self._options)
         port = free_port()
-        config = uvicorn.Config(app, port=port, log_level="error", timeout_graceful_shutdown=1, lifespan="on")
+        config = uvicorn.Config(self._app, port=port, log_level="error", timeout_graceful_shutdown=1, lifespan="on")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run)
         self._thread.start()
@@ -289,7 +293,7 @@ class serving:  # noqa: N801
         assert self._server.started
         root = f"http://127.0.0.1:{port}"
         self._client = httpx.Client(base_url=root, auth=ADMIN, timeout=60, limits=KEPT_ALIVE, trust_env=False)
-        return Served(f"{root}/console", self._client, self._plugin.saqueduct, self._plugin.access, loops[0])
+        return Served(f"{root}/console", self._client, self._plugin.saqueduct, self._plugin.access, self._loop)
 
     def __exit__(self, *_: object) -> None:
         self._client.close()
