@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from redis.asyncio import Redis
 
 from saqueduct import Concurrency, EngineQueue, Fair, Rate, TaskRegistry
 from saqueduct.common import clock
 from saqueduct.queue.limit_states import LimitStates
 from saqueduct.timings import Timings
+from tests.fixtures.clients import patient
 from tests.flow.hands import Hands
 from tests.flow.model import Model
 
@@ -114,7 +114,7 @@ class Flow(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.redis = Redis.from_url(self.url)
+        self.redis = patient(self.url)
         self.model = Model(RULES)
         self.tokens = itertools.count(1)
         self._shift = clock.shifted(0.0)

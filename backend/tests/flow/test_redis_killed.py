@@ -5,10 +5,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from redis.asyncio import Redis
 
 from saqueduct import Concurrency, Context, EngineQueue, Rate, TaskRegistry, task
 from saqueduct.embedded.redis import EmbeddedRedis
+from tests.fixtures.clients import patient
 from tests.flow.hands import Hands, names
 
 pytestmark = pytest.mark.usefixtures("registry")
@@ -27,7 +27,7 @@ async def test_a_killed_redis_keeps_lanes_and_places(tmp_path: Path) -> None:
     url = server.start()
     try:
         async with contextlib.AsyncExitStack() as stack:
-            redis = await stack.enter_async_context(Redis.from_url(url))
+            redis = await stack.enter_async_context(patient(url))
             hands = Hands(EngineQueue(redis, "default", tasks=tasks))
             await hands.queue.enqueue_many([work.job({"n": n, "key": n % 2}) for n in range(6)])
             first, second = await hands.all()

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from redis.asyncio import Redis
 from saq.queue.redis import RedisQueue
 
+from tests.fixtures.clients import patient
 from tests.fixtures.kept_alive import KEPT_ALIVE
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.ports import free_port
@@ -106,7 +106,7 @@ def enqueue(redis_url: str, task: str, **keywords: Any) -> str:
     """Enqueue a job as a stock SAQ producer elsewhere would; returns its key."""
 
     async def call() -> str:
-        queue = RedisQueue(Redis.from_url(redis_url))
+        queue = RedisQueue(patient(redis_url))
         job = await queue.enqueue(task, **keywords)
         await queue.disconnect()
         assert job is not None

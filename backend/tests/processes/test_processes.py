@@ -14,12 +14,12 @@ import httpx
 import psutil
 import pytest
 import redis
-from redis.asyncio import Redis
 from saq import Job
 
 from saqueduct import EngineQueue
 from saqueduct.serving import EXIT_MISCONFIGURED
 from saqueduct.tasks.job import EngineJob
+from tests.fixtures.clients import patient
 from tests.fixtures.poll import eventually, eventually_sync
 from tests.processes.stack import (
     WEB,
@@ -72,7 +72,7 @@ def test_idle_workers_share_few_jobs_evenly(environment: dict[str, str], server:
         url = str(server.get("own url"))
 
         async def hold(count: int) -> list[Job | None]:
-            queue = EngineQueue(Redis.from_url(url))
+            queue = EngineQueue(patient(url))
             await queue.connect()
             hold = "hold_the_loop_until_all_are_taken"
             jobs = [EngineJob(function=hold, kwargs={"count": count}, timeout=60) for _ in range(count)]

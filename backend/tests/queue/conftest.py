@@ -3,17 +3,17 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from redis.asyncio import Redis
 from saq.queue.redis import RedisQueue
 
 from app.settings import Settings
 from saqueduct import Queues
+from tests.fixtures.clients import patient
 
 
 @pytest.fixture
 async def stock(settings: Settings, queues: Queues) -> AsyncIterator[RedisQueue]:
     """SAQ's own queue, on the queue that the engine has too."""
-    queue = RedisQueue(Redis.from_url(settings.redis.url.reveal()), "default")
+    queue = RedisQueue(patient(settings.redis.url.reveal()), "default")
     await queue.connect()
     yield queue
     await queue.disconnect()

@@ -32,6 +32,7 @@ from saqueduct import (
     task,
 )
 from saqueduct.timings import Timings
+from tests.fixtures.clients import patient
 from tests.fixtures.poll import eventually
 from tests.queue.kit import silent_redis, working
 
@@ -303,7 +304,7 @@ async def test_a_result_is_not_missed_when_the_listening_connection_is_cut(
     async def done(ctx: Context) -> str:
         return "done"
 
-    observer = Redis.from_url(settings.redis.url.reveal())
+    observer = patient(settings.redis.url.reveal())
     job = await done.enqueue()
     waiting = asyncio.create_task(job.result(timeout=60))
     await eventually(lambda: observer.pubsub_channels(job.id))

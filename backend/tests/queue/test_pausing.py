@@ -16,6 +16,7 @@ from saqueduct.broker.connections import Connections
 from saqueduct.embedded.redis import EmbeddedRedis
 from saqueduct.worker import leasing
 from saqueduct.worker.worker import EngineWorker
+from tests.fixtures.clients import patient
 from tests.fixtures.composition import build_queues
 from tests.fixtures.directories import scratch_directory
 from tests.fixtures.poll import eventually
@@ -308,7 +309,7 @@ async def test_stock_workers_know_no_pause(queue: EngineQueue, redis_url: str) -
     """As the documents say; their way to take a job asks nobody."""
     await queue.pause()
     await queue.enqueue("ping")
-    stock = RedisQueue.from_url(redis_url, name="default")
+    stock = RedisQueue(patient(redis_url), "default")
     assert await stock.dequeue(timeout=2) is not None
     await stock.disconnect()
 

@@ -19,6 +19,7 @@ from saqueduct.tasks.job_meta import SCHEDULE, TICK
 from saqueduct.timings import Timings
 from saqueduct.worker.ticker import Ticker
 from saqueduct.worker.worker import EngineWorker
+from tests.fixtures.clients import patient
 from tests.fixtures.poll import eventually
 
 pytestmark = pytest.mark.usefixtures("own_tasks")
@@ -333,7 +334,7 @@ async def test_stock_workers_on_the_same_queue_share_the_ticks(queue: EngineQueu
         # A stock worker's ticks are jobs that wait for their time.
         seen.append(job.meta.get(TICK) or job.scheduled)
 
-    stock_queue: Queue = RedisQueue.from_url(redis_url, name="default")
+    stock_queue: Queue = RedisQueue(patient(redis_url), "default")
     await stock_queue.connect()
     stock: Worker[Context] = Worker(
         stock_queue, [each_second.runner], cron_jobs=[CronJob(each_second.runner, cron="* * * * * *")],

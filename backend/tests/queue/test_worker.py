@@ -24,6 +24,7 @@ from saqueduct.tasks.log_context import add_job
 from saqueduct.testing import JobKit
 from saqueduct.timings import Timings
 from saqueduct.worker.worker import EngineWorker
+from tests.fixtures.clients import patient
 from tests.fixtures.composition import build_queues, build_workers
 from tests.fixtures.poll import eventually
 from tests.queue.kit import silent_redis, status, working
@@ -172,7 +173,7 @@ async def test_a_stock_producers_wrong_arguments_fail_without_retries(
     environment: dict[str, str], queues: Queues, container: AsyncContainer
 ) -> None:
     settings = load_settings(environment | {"WORKER_DEPLOY_WINDOW": "0"})
-    stock = RedisQueue(Redis.from_url(settings.redis.url.reveal()), "default")
+    stock = RedisQueue(patient(settings.redis.url.reveal()), "default")
     job = await stock.enqueue("my_task", user_id="seven", retries=5)
     assert job is not None
     async with working(settings, queues, container):
@@ -291,7 +292,7 @@ async def test_a_job_that_comes_after_the_stop_stays_in_the_queue(
 
 
 async def test_a_worker_survives_cut_connections(settings: Settings, queues: Queues, container: AsyncContainer) -> None:
-    observer = Redis.from_url(settings.redis.url.reveal())
+    observer = patient(settings.redis.url.reveal())
     async with working(settings, queues, container):
         await eventually(queues.get("default").live_workers)
         for _ in range(3):

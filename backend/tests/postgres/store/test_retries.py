@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
-from redis.asyncio import Redis
 from saq.job import Status
 from saq.queue.redis import RedisQueue
 from sqlalchemy import text
@@ -16,6 +15,7 @@ from saqueduct import INJECTED, Context, Queues, get_registry, task
 from saqueduct.errors import JobConflict
 from saqueduct.tasks.job import EngineJob
 from saqueduct.testing import JobKit
+from tests.fixtures.clients import patient
 from tests.postgres.store.conftest import Look, record_of
 
 Retry = Callable[[str, httpx.AsyncClient, Queues], Awaitable[None]]
@@ -111,7 +111,7 @@ async def test_a_job_that_a_stock_process_retried_is_done_once(
     await jobs.drain()
     await record_of(records, handle.key, "failed")
     monkeypatch.setattr("tests.postgres.store.test_retries.broken", False)
-    stock = RedisQueue(Redis.from_url(settings.redis.url.reveal()), "default")
+    stock = RedisQueue(patient(settings.redis.url.reveal()), "default")
     job = await stock.job(handle.key)
     assert job is not None
     await job.retry("by a stock process")
