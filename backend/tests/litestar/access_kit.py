@@ -18,6 +18,7 @@ from saqueduct.litestar.guards import ROLE, WHEN, RoleGuard
 from saqueduct.litestar.peers import KeepPeer
 from saqueduct.postgres.store import PostgresStore
 from tests.conftest import running
+from tests.fixtures.schedules import RARELY
 
 PASSWORD = "correct horse battery staple"
 SECRET = "tests only, no secret, but long enough"
@@ -55,7 +56,7 @@ class Served(NamedTuple):
 async def served(redis_url: str, name: str, **options: Any) -> AsyncIterator[Served]:
     registry = TaskRegistry()
 
-    @registry.scheduled_task(every=3600.0, queue=name)
+    @registry.scheduled_task(every=RARELY, queue=name)
     async def tidy(ctx: Context) -> None: ...
 
     @registry.task(queue=name)

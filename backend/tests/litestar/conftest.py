@@ -26,6 +26,7 @@ from saqueduct.litestar.saq_plugin import QueuePlugin, saq_config
 from saqueduct.postgres.store import PostgresStore
 from saqueduct.tasks.registry import TaskRegistry
 from tests.conftest import running
+from tests.fixtures.schedules import RARELY
 
 PASSWORD = "correct horse battery staple"
 ADMIN = ("admin", PASSWORD)
@@ -142,7 +143,7 @@ def shop_tasks() -> Iterator[None]:
             """
             return a + b
 
-        @scheduled_task(every=3600.0)
+        @scheduled_task(every=RARELY)
         async def tidy(ctx: Context) -> None: ...
 
         yield

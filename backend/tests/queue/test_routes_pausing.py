@@ -12,6 +12,7 @@ from saqueduct import Context, Queues, get_registry, scheduled_task
 from saqueduct.testing import JobKit
 from tests.conftest import running
 from tests.fixtures.application import application
+from tests.fixtures.schedules import RARELY
 
 pytestmark = pytest.mark.usefixtures("own_tasks")
 
@@ -26,7 +27,7 @@ CHANGES = [
 
 @pytest.fixture(autouse=True)
 def sweep(own_tasks: None) -> None:
-    @scheduled_task(every=3600.0, kwargs={"days": 7})
+    @scheduled_task(every=RARELY, kwargs={"days": 7})
     async def sweep(ctx: Context, *, days: int = 1) -> int:
         return days
 
@@ -76,7 +77,7 @@ async def test_a_schedule_is_paused_resumed_and_triggered(client: httpx.AsyncCli
         "key": "sweep",
         "task": "sweep",
         "queue": "default",
-        "timing": "every 3600.0 s",
+        "timing": f"every {RARELY} s",
         "next_tick": None,
         "last_job": None,
         "paused": None,

@@ -10,6 +10,7 @@ from saqueduct import Context, GiveUp, Retry, Saqueduct, SaqueductConfig, get_re
 from saqueduct.telemetry.families import Family
 from saqueduct.telemetry.histogram import Histogram
 from saqueduct.telemetry.metrics import Metric
+from tests.fixtures.schedules import RARELY
 
 Open = Callable[..., AbstractAsyncContextManager[Saqueduct]]
 
@@ -37,7 +38,7 @@ def tasks() -> Iterator[None]:
                 raise Retry(delay=0.01)
             return ctx["job"].attempts
 
-        @scheduled_task(every=3600.0)
+        @scheduled_task(every=RARELY)
         async def tidy(ctx: Context) -> None: ...
 
         yield

@@ -153,11 +153,13 @@ async def test_a_pause_of_an_hour_is_reported_with_who_paused(
 async def test_a_schedule_whose_tick_is_overdue_is_reported(
     measured: Saqueduct, watch: Watch, seen: list[Alert]
 ) -> None:
-    await Ticker(measured.queues.get("default"), measured.registry.get_all_tasks(), dt.UTC).declare()
+    queue = measured.queues.get("default")
+    await Ticker(queue, measured.registry.get_all_tasks(), dt.UTC).declare()
+    await queue.redis.zadd(queue.namespace("schedules:ticks"), {"tidy": await queue.time()})
     watcher = watch(measured)
-    with clock.shifted(3700):
+    with clock.shifted(100):
         await watcher.look()
-    with clock.shifted(3770):
+    with clock.shifted(170):
         await watcher.look()
         assert brief(seen) == [("overdue", "tidy", False)]
 

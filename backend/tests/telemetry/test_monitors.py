@@ -18,6 +18,7 @@ from saqueduct import (
 )
 from saqueduct.timings import Timings
 from tests.fixtures.poll import eventually
+from tests.fixtures.schedules import RARELY
 from tests.fixtures.webhook import WebhookServer, webhook
 
 
@@ -31,14 +32,14 @@ async def server() -> AsyncIterator[WebhookServer]:
 def tasks(server: WebhookServer) -> Iterator[None]:
     with get_registry().isolated():
 
-        @scheduled_task(every=3600.0, monitor=server.url)
+        @scheduled_task(every=RARELY, monitor=server.url)
         async def tidy(ctx: Context) -> None: ...
 
-        @scheduled_task(every=3600.0, monitor=f"{server.url}/?team=7", retries=2, retry_delay=0.01)
+        @scheduled_task(every=RARELY, monitor=f"{server.url}/?team=7", retries=2, retry_delay=0.01)
         async def fails(ctx: Context) -> None:
             raise ValueError(f"attempt {ctx['job'].attempts}")
 
-        @scheduled_task(every=3600.0)
+        @scheduled_task(every=RARELY)
         async def quiet(ctx: Context) -> None: ...
 
         yield

@@ -34,6 +34,7 @@ from saqueduct.broker.connections import Connections, blocking_client
 from tests.conftest import running
 from tests.fixtures.composition import build_container, build_queues
 from tests.fixtures.poll import eventually, eventually_sync
+from tests.fixtures.schedules import RARELY
 from tests.queue.kit import working
 from tests.topologies.fleets import Cluster, Encrypted, Service, certificates
 
@@ -95,7 +96,7 @@ async def test_jobs_travel(url: str, environment: dict[str, str], engine: AsyncE
 async def test_a_pause_holds_and_its_end_wakes_workers(
     url: str, environment: dict[str, str], engine: AsyncEngine
 ) -> None:
-    @scheduled_task(every=3600.0)
+    @scheduled_task(every=RARELY)
     async def double(ctx: Context, *, number: int = 1) -> int:
         return 2 * number
 

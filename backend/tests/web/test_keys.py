@@ -10,6 +10,7 @@ from saqueduct import Context, Queues, scheduled_task
 from tests.cli.conftest import Record
 from tests.cli.conftest import record as record_fixture
 from tests.fixtures.composition import build_queues
+from tests.fixtures.schedules import RARELY
 
 record = record_fixture
 
@@ -76,7 +77,7 @@ async def test_a_slash_may_come_as_it_is(client: httpx.AsyncClient, queues: Queu
 
 @pytest.mark.parametrize("key", ["tenant/42", "ä %", "100%25"])
 async def test_location_leads_to_the_job(client: httpx.AsyncClient, queues: Queues, own_tasks: None, key: str) -> None:
-    @scheduled_task(every=3600, key=key)
+    @scheduled_task(every=RARELY, key=key)
     async def report(ctx: Context) -> None: ...
 
     path = f"/schedules/{escaped(key)}"

@@ -19,6 +19,7 @@ from saqueduct.postgres.outbox import Outbox
 from saqueduct.queue.aborting import Patience
 from saqueduct.tasks.job import Enqueued
 from tests.fixtures.poll import eventually
+from tests.fixtures.schedules import RARELY
 from tests.queue.kit import working
 
 ONE = Unique(by=("who",), states=("queued", "active"))
@@ -190,7 +191,7 @@ async def test_it_waits_for_a_job_that_a_stock_worker_ends(
 async def test_a_triggered_job_waits_too(settings: Settings, queues: Queues, container: AsyncContainer) -> None:
     seen: list[str] = []
 
-    @scheduled_task(every=3600, unique=Unique(), overlap="queue", timeout=60)
+    @scheduled_task(every=RARELY, unique=Unique(), overlap="queue", timeout=60)
     async def tidy(ctx: Context) -> None:
         seen.append(ctx["job"].key)
         if len(seen) == 1:
