@@ -145,10 +145,18 @@ async def test_a_schedule_is_not_due_because_a_clock_is_wrong(queues: Queues) ->
     @scheduled_task(every=3600)
     async def hourly(ctx: Context) -> None: ...
 
-    ticker = Ticker(queues.get("default"), [hourly], dt.UTC)
+    queue = queues.get("default")
+    ticks = queue.namespace("schedules:ticks")
+    ticker = Ticker(queue, [hourly], dt.UTC)
+    before = await queue.time()
     await ticker.declare()
+    declared = await queue.redis.zscore(ticks, "hourly")
+    assert declared is not None
+    assert before < declared <= await queue.time() + 3600
+    # It may be due by now, at the full hour.
+    await queue.redis.zadd(ticks, {"hourly": await queue.time() + 1800})
     await ticker.tick()
-    assert await queues.get("default").count("incomplete") == 0
+    assert await queue.count("incomplete") == 0
 
 
 async def test_live_workers_are_counted_by_the_clock_of_redis(
