@@ -2,10 +2,10 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from redis.asyncio import Redis
@@ -48,32 +48,60 @@ _COMMENT = re.compile("--[^\n]*")
 _NAME = re.compile(r"(?<![\w.:])[A-Za-z]\w*")
 
 
-def _names(lua: str) -> set[str]:
+class _Statement(NamedTuple):
+    """A statement of a file that stands alone.
+
+    Attributes:
+        lua: its text.
+        defines: the names that it gives.
+        uses: all names in it.
+    """
+
+    lua: str
+    defines: frozenset[str]
+    uses: frozenset[str]
+
+
+def _names_in(lua: str) -> frozenset[str]:
     """The names in a text, without those of members and in comments."""
-    return set(_NAME.findall(_COMMENT.sub("", lua)))
+    return frozenset(_NAME.findall(_COMMENT.sub("", lua)))
 
 
+# Each file is read once, not for each script that has it: a worker needs many of them before its first job.
+
+
+@cache
 def _read(part: str) -> str:
     return (_FOLDER / f"{part}.lua").read_text()
 
 
-def _used(part: str, text: str) -> tuple[str, ...]:
-    """The statements of a file that a text uses, directly or through others of them."""
-    used, kept = _names(text), list[str]()
-    for statement in reversed(list(_STATEMENT.finditer(_read(part)))):
-        if not used.isdisjoint((statement[1] or statement[2]).split(", ")):
-            kept.append(statement[0])
-            used |= _names(statement[0])
+@cache
+def _statements(part: str) -> tuple[_Statement, ...]:
+    return tuple(
+        _Statement(found[0], frozenset((found[1] or found[2]).split(", ")), _names_in(found[0]))
+        for found in _STATEMENT.finditer(_read(part))
+    )
+
+
+def _used(part: str, names: Iterable[str]) -> tuple[_Statement, ...]:
+    """The statements of a file that define these names, or what others of them use."""
+    used, kept = set(names), list[_Statement]()
+    for statement in reversed(_statements(part)):
+        if not used.isdisjoint(statement.defines):
+            kept.append(statement)
+            used |= statement.uses
     return tuple(reversed(kept))
 
 
-def _inserted(part: str) -> str:
-    """The text of a file as a script has it."""
+@cache
+def _inserted(part: str) -> tuple[str, frozenset[str]]:
+    """The text of a file as a script has it, and its names."""
     text = _read(part)
     if part == "releases":
         # Not once for all scripts and jobs: plain jobs do not pay for what only this function uses.
-        return _FUNCTION.sub(lambda head: "\n".join((head[0], *_used("lanes", text), "")), text, count=1)
-    return text
+        lanes = [statement.lua for statement in _used("lanes", _names_in(text))]
+        text = _FUNCTION.sub(lambda head: "\n".join((head[0], *lanes, "")), text, count=1)
+    return text, _names_in(text)
 
 
 @cache
@@ -82,13 +110,14 @@ def _assembled(name: str) -> tuple[str, tuple[str, ...]]:
 
     Redis makes each function, and reads each key, again at each call; all of them would cost as much as ten jobs.
     """
-    body = "".join(_inserted(part) for part in (*PARTS.get(name, ()), name))
-    shared = _used("prelude", body)
-    used = _names("\n".join((*shared, body)))
+    body, names = zip(*map(_inserted, (*PARTS.get(name, ()), name)), strict=True)
+    used = frozenset[str]().union(*names)
+    shared = _used("prelude", used)
+    used = used.union(*(statement.uses for statement in shared))
     # At least one: a cluster looks for the node by it.
     keys = tuple(key for key in KEYS if key in used) or ("INCOMPLETE",)
     named = f"local {', '.join(keys)} = {', '.join(f'KEYS[{n}]' for n in range(1, len(keys) + 1))}"
-    return "\n".join((named, *shared, body)), keys
+    return "\n".join((named, *(statement.lua for statement in shared), "".join(body))), keys
 
 
 def source(name: str) -> str:
