@@ -1,6 +1,7 @@
 """An environment in which the wheel is installed, and the processes that run in it."""
 
 import dataclasses
+import functools
 import itertools
 import os
 import subprocess
@@ -13,6 +14,8 @@ import httpx
 from tests.fixtures.kept_alive import KEPT_ALIVE
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.ports import free_port
+from tests.fixtures.python import Server
+from tests.fixtures.python import run as run_python
 from tests.processes.stack import Process, process
 
 _numbers = itertools.count()
@@ -24,13 +27,24 @@ class Installed:
 
     Attributes:
         directory: of the environment.
+        strict: makes an error of each warning at the imports of the server that forks its processes.
     """
 
     directory: Path
+    strict: bool = False
 
     def program(self, name: str) -> str:
         """Path of a program in it."""
         return str(self.directory / "bin" / name)
+
+    @functools.cached_property
+    def server(self) -> Server:
+        """Forks its processes of Python."""
+        return Server(self.program("python"), self.directory, strict=self.strict)
+
+    def arguments(self, program: str, *arguments: str) -> list[str]:
+        """What follows `python` in a command line that runs a program, which is a file of Python, or Python itself."""
+        return [*arguments] if program == "python" else [self.program(program), *arguments]
 
     def variables(self, given: Mapping[str, str] = {}) -> dict[str, str]:
         """The environment variables of its processes: nothing of this checkout but its PATH."""
@@ -44,17 +58,27 @@ class Installed:
         Raises:
             AssertionError: it failed; shows what it printed.
         """
+        command = self.arguments(program, *arguments)
+        return printed(run_python(command, cwd=cwd, env=self.variables(variables), timeout=120, by=self.server))
+
+    def start(self, program: str, *arguments: str, cwd: Path, variables: Mapping[str, str] = {}) -> str:
+        """As `run`, but in a process that has not loaded anything yet."""
+        command = [self.program(program), *arguments]
+        environment = self.variables(variables)
         done = subprocess.run(
-            [self.program(program), *arguments],
-            cwd=cwd,
-            env=self.variables(variables),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
+            command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
         )
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-        return done.stdout
+        return printed(done)
+
+
+def printed(done: "subprocess.CompletedProcess[str]") -> str:
+    """What it printed.
+
+    Raises:
+        AssertionError: it failed.
+    """
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +100,8 @@ class Project:
         """A program of the environment for a block."""
         log = self.directory / f"log-{next(_numbers)}"
         variables = self.installed.variables(self.variables)
-        with process(arguments, variables, log, self.directory, self.installed.program(program)) as started:
+        command = self.installed.arguments(program, *arguments)
+        with process(command, variables, log, self.directory, by=self.installed.server) as started:
             yield started
 
     @contextmanager
@@ -94,6 +119,10 @@ class Project:
     def run(self, program: str, *arguments: str) -> str:
         """Run a program to its end; returns what it printed."""
         return self.installed.run(program, *arguments, cwd=self.directory, variables=self.variables)
+
+    def start(self, program: str, *arguments: str) -> str:
+        """As `run`, but in a process that has not loaded anything yet."""
+        return self.installed.start(program, *arguments, cwd=self.directory, variables=self.variables)
 
 
 def answers(client: httpx.Client) -> bool:

@@ -20,7 +20,7 @@ REDIS_OF_THE_EXAMPLE = "redis://127.0.0.1:6379/0"
 DEPRECATED_HANDLERS = "error::DeprecationWarning:litestar.handlers.base"
 """Litestar's warning about a handler whose parameters are declared in a deprecated way is an error."""
 
-pytestmark = [pytest.mark.long, pytest.mark.usefixtures("empty_redis")]
+pytestmark = pytest.mark.usefixtures("empty_redis")
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_the_minimal_example_completes_a_job_shows_it_and_drains(
         assert "<title>SAQ</title>" in client.get("/saq/").text
         assert client.get(f"/saq/api/queues/default/jobs/{key}").json()["job"]["status"] == "complete"
         assert key in minimal.run("litestar", "--app", "minimal:app", "queue", "jobs", "show", key)
-        assert {"add", "ping"} <= set(minimal.run("saqueduct", "--app", "minimal:app", "tasks", "list").split())
+        assert {"add", "ping"} <= set(minimal.start("saqueduct", "--app", "minimal:app", "tasks", "list").split())
         assert worker.stop() == 0, worker.output
         assert "worker stopped" in worker.output
 
@@ -114,7 +114,7 @@ def test_fastapi_enqueues_and_a_worker_process_runs(full: Installed, redis_url: 
 
 
 def test_the_script_prints_its_results(bare: Installed, redis_url: str, tmp_path: Path) -> None:
-    printed = project(bare, tmp_path, "script", REDIS_URL=redis_url).run("python", "script.py")
+    printed = project(bare, tmp_path, "script", REDIS_URL=redis_url).start("python", "script.py")
     assert printed.splitlines()[-1] == "[0, 1, 4, 9, 16]"
 
 

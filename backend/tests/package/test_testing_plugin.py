@@ -107,7 +107,7 @@ def passed(project: Project, *options: str, **files: str) -> str:
     """Run pytest on these files; returns its last line."""
     for name, text in files.items():
         (project.directory / f"{name}.py").write_text(text)
-    return project.run("python", "-m", "pytest", *OPTIONS, *options).splitlines()[-1]
+    return project.start("python", "-m", "pytest", *OPTIONS, *options).splitlines()[-1]
 
 
 def test_a_project_without_a_conftest_enqueues_and_runs_jobs(elsewhere: Project) -> None:

@@ -109,10 +109,10 @@ print(json.dumps(missing))
 
 def test_every_module_loads_with_all_extras(full: Installed, tmp_path: Path) -> None:
     code = """
-import importlib, pkgutil, warnings, saqueduct
+import importlib, pkgutil, saqueduct
 for module in pkgutil.walk_packages(saqueduct.__path__, "saqueduct."):
     if not module.name.endswith("__main__") and not module.name.startswith("saqueduct.postgres.migrations."):
         importlib.import_module(module.name)
 print("all")
 """
-    assert full.run("python", "-c", code, cwd=tmp_path).endswith("all\n")
+    assert full.run("python", "-W", "error", "-c", code, cwd=tmp_path).endswith("all\n")

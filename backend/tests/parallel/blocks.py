@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+SHARING = ("browser", "package")
+"""Marks of tests that share what takes long to make: one process runs all that have the same."""
+
 MOST = 60
 """Tests of a block. The processes end their last ones at nearly the same time; and each of them makes anew what the
 tests of a module share."""
@@ -22,18 +25,20 @@ LAST = 8
 def blocks(items: Sequence[pytest.Item]) -> list[list[int]]:
     """Positions of the tests that one process runs one after another, the longest blocks first, the shortest last.
 
-    The tests with a browser share it, those that take long are alone, and the others are with those of their module.
+    The tests with a browser share it, as those of the package share its environments; those that take long are alone,
+    and the others are with those of their module.
     Modules of a folder are apart in time: where many of them wait at the same time, the processors have nothing to do.
     """
-    browser = [at for at, item in enumerate(items) if item.get_closest_marker("browser")]
-    long = [at for at, item in enumerate(items) if item.get_closest_marker("long") and at not in browser]
-    first = {*browser, *long}
+    sharing = [[at for at, item in enumerate(items) if item.get_closest_marker(name)] for name in SHARING]
+    shared = {at for block in sharing for at in block}
+    long = [at for at, item in enumerate(items) if item.get_closest_marker("long") and at not in shared]
+    first = {*shared, *long}
     others = [at for at in range(len(items)) if at not in first]
     modules = groupby(others, key=lambda at: items[at].path)
     spread = _spread((path.parent, block) for path, module in modules for block in _parts(list(module), MOST))
     last = len(spread) - len(spread) // LAST
     return [
-        *([browser] if browser else []),
+        *filter(None, sharing),
         *([at] for at in long),
         *spread[:last],
         *(part for block in spread[last:] for part in _parts(block, FEW)),

@@ -79,7 +79,7 @@ def test_the_first_failure_ends_a_run_that_is_to_end_with_it(pytester: pytest.Py
 
 
 def test_blocks_begin_with_what_takes_long(pytester: pytest.Pytester) -> None:
-    pytester.makeini("[pytest]\nmarkers =\n    long\n    browser\n")
+    pytester.makeini("[pytest]\nmarkers =\n    long\n    browser\n    package\n")
     items = pytester.getitems(
         f"""
         import pytest
@@ -97,10 +97,17 @@ def test_blocks_begin_with_what_takes_long(pytester: pytest.Pytester) -> None:
         @pytest.mark.parametrize("number", range(2))
         def test_with_a_browser(number):
             pass
+
+        @pytest.mark.long
+        @pytest.mark.package
+        @pytest.mark.parametrize("number", range(2))
+        def test_of_the_package(number):
+            pass
         """
     )
     first = MOST + 1
-    assert blocks(items) == [[first + 2, first + 3], [first], [first + 1], [*range(MOST)], [MOST]]
+    shared = [[first + 2, first + 3], [first + 4, first + 5]]
+    assert blocks(items) == [*shared, [first], [first + 1], [*range(MOST)], [MOST]]
 
 
 def test_the_modules_of_a_folder_are_spread_over_the_run(pytester: pytest.Pytester) -> None:

@@ -17,7 +17,7 @@ from tests.fixtures.clients import patient
 from tests.fixtures.kept_alive import KEPT_ALIVE
 from tests.fixtures.poll import eventually_sync
 from tests.fixtures.ports import free_port
-from tests.fixtures.python import Python
+from tests.fixtures.python import Python, Server
 
 BACKEND = Path(__file__).resolve().parents[2]
 WEB = ("-m", "app.main")
@@ -29,7 +29,16 @@ WORKER_THAT_IS_WOKEN = ("-m", "tests.processes.worker_that_is_woken")
 
 
 class Process:
-    """One process of the application, or of another program; its output goes to a file."""
+    """One process of the application, or of another program; its output goes to a file.
+
+    Args:
+        arguments: those of `python`, or of the program.
+        environment: its environment variables, besides PATH.
+        log: the file.
+        directory: its working directory.
+        program: is started as it is; by default Python is forked.
+        by: the fork server; by default that of this checkout.
+    """
 
     def __init__(
         self,
@@ -38,12 +47,21 @@ class Process:
         log: Path,
         directory: Path = BACKEND,
         program: str | None = None,
+        by: Server | None = None,
     ) -> None:
         self._log = log
         variables = {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", **environment}
         with log.open("wb") as output:
             self.popen = (
-                Python(arguments, cwd=directory, env=variables, stdout=output, stderr=output, start_new_session=True)
+                Python(
+                    arguments,
+                    cwd=directory,
+                    env=variables,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                    by=by,
+                )
                 if program is None
                 else subprocess.Popen(
                     [program, *arguments],
@@ -78,9 +96,10 @@ def process(
     log: Path,
     directory: Path = BACKEND,
     program: str | None = None,
+    by: Server | None = None,
 ) -> Iterator[Process]:
     """A process for a block, killed with all its children at the end."""
-    started = Process(arguments, environment, log, directory, program)
+    started = Process(arguments, environment, log, directory, program, by)
     try:
         yield started
     finally:

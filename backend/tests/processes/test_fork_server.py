@@ -50,6 +50,27 @@ def test_it_imports_from_its_folder_and_from_pythonpath_and_nothing_of_the_tests
     assert ended.returncode == 1
 
 
+def test_a_program_is_the_main_module_and_has_those_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "beside.py").write_text("value = 1")
+    (tmp_path / "bin" / "program").write_text("import beside, sys; print(__name__, sys.argv, beside.value)")
+    command = ["bin/program", "x", "-c"]
+    forked = run(command, cwd=tmp_path, env={})
+    started = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path, env={}, capture_output=True, text=True, check=False
+    )
+    assert (forked.stdout, forked.stderr, forked.returncode) == (started.stdout, started.stderr, 0)
+    assert forked.stdout == "__main__ ['bin/program', 'x', '-c'] 1\n"
+
+
+def test_pythonwarnings_says_which_warnings_are_errors(tmp_path: Path) -> None:
+    code = "import warnings; warnings.warn('one', UserWarning); print('later'); warnings.warn('two', FutureWarning)"
+    ended = run(["-c", code], cwd=tmp_path, env={"PYTHONWARNINGS": "ignore::UserWarning,error::FutureWarning:__main__"})
+    assert (ended.stdout, ended.returncode) == ("later\n", 1)
+    assert "FutureWarning: two" in ended.stderr
+    assert "UserWarning" not in ended.stderr
+
+
 def test_what_is_left_open_complains_at_the_end(tmp_path: Path) -> None:
     code = "import asyncio, atexit; atexit.register(print, 'the end'); a = [asyncio.new_event_loop()]; a += [a]; del a"
     ended = run(["-W", "error", "-c", code], cwd=tmp_path)
