@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from saqueduct.embedded.servers import is_gone
 from tests.fixtures.poll import eventually_sync
+from tests.fixtures.python import Python
 
 BACKEND = Path(__file__).resolve().parents[2]
 
@@ -33,16 +33,16 @@ class Supervisor:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.log = folder / "output.txt"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Python | None = None
 
     def start(self, grace: float = 10, settled: float = 5, **programs: str) -> None:
         """Start it with these programs and wait until their output shows."""
         for name, source in programs.items():
             (self.folder / f"{name}.py").write_text(source)
-        command = [sys.executable, "-m", "tests.dev.supervise", str(self.folder), str(grace), *programs]
+        arguments = ["-m", "tests.dev.supervise", str(self.folder), str(grace), *programs]
         environment = os.environ | {"SETTLED": str(settled)}
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=BACKEND, env=environment)
+            self.process = Python(arguments, stdout=log, stderr=log, cwd=BACKEND, env=environment)
         self.wait_for("supervising")
 
     def wait_for(self, pattern: str, times: int = 1) -> list[str]:

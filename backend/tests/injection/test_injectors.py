@@ -1,7 +1,5 @@
 """Injectors: what is missing at start, several as one, components of dishka, and no dishka at all."""
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -13,6 +11,8 @@ from saqueduct import INJECTED, ConfigurationError, Context, task
 from saqueduct.injection.combined import CombinedInjector
 from saqueduct.injection.dishka import DishkaInjector
 from saqueduct.injection.injector import check_dependencies
+from tests.fixtures.python import importing_anew, run
+from tests.fixtures.python.server import BACKEND
 
 pytestmark = pytest.mark.usefixtures("only_own_tasks")
 
@@ -143,5 +143,5 @@ else:
 
 def test_all_but_dishkas_own_injector_works_without_dishka() -> None:
     code = WITHOUT_DISHKA.replace("MODULES", MODULES)
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    ran = run(["-c", importing_anew(["dishka", "saqueduct"]) + code], cwd=BACKEND)
     assert ran.returncode == 0, ran.stderr

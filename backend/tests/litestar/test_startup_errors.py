@@ -1,12 +1,11 @@
 """An application that cannot start: `litestar run` and uvicorn print one message that names the remedy."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import asyncpg
 import pytest
 
+from tests.fixtures import python
 from tests.fixtures.ports import free_port
 from tests.litestar.applications import Project
 
@@ -81,8 +80,8 @@ def test_the_worker_command_shows_an_error_at_import_without_a_traceback(tmp_pat
 
 def test_uvicorn_shows_an_error_at_import_without_a_traceback(tmp_path: Path) -> None:
     application(tmp_path, f"{REDIS}, environment='production'")
-    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(tmp_path), "example:app", "--port", str(free_port())]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = ["-m", "uvicorn", "--app-dir", str(tmp_path), "example:app", "--port", str(free_port())]
+    done = python.run(command, cwd=tmp_path)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
     assert "ADMIN_PASSWORD or ADMIN_TOKEN" in done.stderr
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.library.test_import import OF_EXTRAS
 from tests.package.conftest import BACKEND
 from tests.package.installed import Installed
 
@@ -70,6 +71,21 @@ def test_the_licence_is_that_of_the_repository() -> None:
 def test_the_library_is_imported_from_the_wheel(bare: Installed, tmp_path: Path) -> None:
     where = bare.run("python", "-c", "import saqueduct; print(saqueduct.__file__)", cwd=tmp_path)
     assert Path(where.strip()).is_relative_to(bare.directory)
+
+
+def test_all_names_can_be_imported_without_the_extras(bare: Installed, tmp_path: Path) -> None:
+    code = f"""
+import importlib.util
+print([name for name in {OF_EXTRAS} if importlib.util.find_spec(name)])
+from saqueduct import *
+from saqueduct.blocking import *
+from saqueduct.litestar import *
+print(*dir())
+"""
+    extras, names = bare.run("python", "-c", code, cwd=tmp_path).splitlines()
+    assert extras == "[]"
+    assert {"SaqueductPlugin", "BlockingContainer", "task"} <= set(names.split())
+    assert "FromDishka" not in names.split()
 
 
 # The migrations are loaded by Alembic only.

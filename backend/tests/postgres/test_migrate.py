@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -241,12 +240,6 @@ async def test_tables_without_a_revision_are_judged_by_their_columns(empty_datab
 def test_the_known_revisions_are_those_of_the_scripts() -> None:
     scripts = ScriptDirectory("saqueduct/postgres/migrations").walk_revisions()
     assert [script.revision for script in scripts][::-1] == list(table_check.REVISIONS)
-
-
-def test_a_process_that_uses_postgresql_loads_no_alembic() -> None:
-    code = "import sys, saqueduct.application, saqueduct.postgres.building; print('alembic' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
 
 
 async def test_without_alembic_the_error_says_what_to_install(
