@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("package")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def directory() -> Iterator[Path]:
     """Not in pytest's own folder: each start of pytest closes that to other users, and the PostgreSQL in an environment
     runs as one.
@@ -41,37 +41,40 @@ def directory() -> Iterator[Path]:
         yield Path(directory)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def distributions(directory: Path) -> Path:
     """The folder with the wheel and the sdist, as `make package` builds them."""
     run_uv("build", "--no-index", "--out-dir", directory / "dist")
     return directory / "dist"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def wheel(distributions: Path) -> Path:
     [wheel] = distributions.glob("*.whl")
     return wheel
 
 
-@pytest.fixture(scope="session")
-def bare(directory: Path, wheel: Path) -> Installed:
+@pytest.fixture(scope="package")
+def bare(directory: Path, wheel: Path) -> Iterator[Installed]:
     """The wheel alone, without extras."""
-    return Installed(environment(directory / "bare", wheel), strict=True)
+    with Installed(environment(directory / "bare", wheel), strict=True) as installed:
+        yield installed
 
 
-@pytest.fixture(scope="session")
-def full(directory: Path, wheel: Path) -> Installed:
+@pytest.fixture(scope="package")
+def full(directory: Path, wheel: Path) -> Iterator[Installed]:
     """The wheel with all of its extras, and FastAPI."""
-    return Installed(environment(directory / "full", wheel, EXTRAS, ["fastapi"]), strict=True)
+    with Installed(environment(directory / "full", wheel, EXTRAS, ["fastapi"]), strict=True) as installed:
+        yield installed
 
 
-@pytest.fixture(scope="session")
-def with_alchemy(directory: Path, wheel: Path) -> Installed:
+@pytest.fixture(scope="package")
+def with_alchemy(directory: Path, wheel: Path) -> Iterator[Installed]:
     """The same with advanced-alchemy, in an environment of its own: Litestar imports it wherever it is installed. It
     warns of itself.
     """
-    return Installed(environment(directory / "with_alchemy", wheel, EXTRAS, ["advanced-alchemy"]))
+    with Installed(environment(directory / "with_alchemy", wheel, EXTRAS, ["advanced-alchemy"])) as installed:
+        yield installed
 
 
 def environment(directory: Path, wheel: Path, extras: Sequence[str] = (), beside: Sequence[str] = ()) -> Path:

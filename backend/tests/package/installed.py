@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import httpx
 
@@ -23,7 +24,7 @@ _numbers = itertools.count()
 
 @dataclasses.dataclass(frozen=True)
 class Installed:
-    """A virtual environment.
+    """A virtual environment; the server that forks its processes ends with the block.
 
     Attributes:
         directory: of the environment.
@@ -41,6 +42,13 @@ class Installed:
     def server(self) -> Server:
         """Forks its processes of Python."""
         return Server(self.program("python"), self.directory, strict=self.strict)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if "server" in vars(self):
+            self.server.close()
 
     def arguments(self, program: str, *arguments: str) -> list[str]:
         """What follows `python` in a command line that runs a program, which is a file of Python, or Python itself."""

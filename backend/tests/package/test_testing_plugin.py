@@ -5,30 +5,29 @@ from pathlib import Path
 import pytest
 
 from tests.package.installed import Installed, Project
-from tests.queue.test_testing_database import ALL_PASSED
 from tests.queue.test_testing_database import TESTS as TESTS_OF_POSTGRESQL
 
 TASKS = """
 from saqueduct import Context, task
 
 @task(retries=3)
-async def add(ctx: Context, *, a: int, b: int) -> int:
-    return a + b
+async def multiply(ctx: Context, *, a: int, b: int) -> int:
+    return a * b
 """
 
 TESTS = """
 import pytest
 from saq.job import Status
 from saqueduct.testing import Drained
-from tasks import add
+from tasks import multiply
 
 async def test_a_job_runs(saqueduct_jobs):
-    job = await saqueduct_jobs.run(add, a=1, b=2)
-    assert (job.status, job.result) == (Status.COMPLETE, 3)
+    job = await saqueduct_jobs.run(multiply, a=1, b=2)
+    assert (job.status, job.result) == (Status.COMPLETE, 2)
 
 async def test_what_is_enqueued_waits(saqueduct, saqueduct_jobs):
-    await add.enqueue(a=1, b=2)
-    saqueduct_jobs.assert_enqueued(add, a=1)
+    await multiply.enqueue(a=1, b=2)
+    saqueduct_jobs.assert_enqueued(multiply, a=1)
     assert await saqueduct_jobs.drain() == Drained(complete=1)
 
 async def test_redis_is_empty_again(saqueduct_jobs):
@@ -36,10 +35,10 @@ async def test_redis_is_empty_again(saqueduct_jobs):
 
 @pytest.mark.saqueduct(mode="inline")
 async def test_a_mode(saqueduct):
-    assert await (await add.enqueue(a=3, b=4)).result() == 7
+    assert await (await multiply.enqueue(a=3, b=4)).result() == 12
 
 def test_without_an_event_loop(saqueduct_jobs):
-    saqueduct_jobs.refute_enqueued(add)
+    saqueduct_jobs.refute_enqueued(multiply)
 """
 
 INJECTED = """
@@ -94,7 +93,7 @@ def worker(): return 3
 """
 
 LOOP_SCOPE = "asyncio_default_fixture_loop_scope=function"
-OPTIONS = ("-W", "error", "--strict-markers", "-p", "no:cacheprovider", "-o", LOOP_SCOPE)
+OPTIONS = ("-W", "error", "--strict-markers", "-p", "no:cacheprovider", "-p", "no:faker", "-o", LOOP_SCOPE)
 
 
 @pytest.fixture
@@ -110,17 +109,16 @@ def passed(project: Project, *options: str, **files: str) -> str:
     return project.start("python", "-m", "pytest", *OPTIONS, *options).splitlines()[-1]
 
 
-def test_a_project_without_a_conftest_enqueues_and_runs_jobs(elsewhere: Project) -> None:
-    assert "5 passed" in passed(elsewhere, "-o", "asyncio_mode=auto", tasks=TASKS, test_tasks=TESTS)
+def test_a_project_without_a_conftest_runs_jobs_and_embedded_servers_where_none_is_named(
+    full: Installed, tmp_path: Path
+) -> None:
+    files = {"tasks": TASKS, "test_tasks": TESTS, "test_database": TESTS_OF_POSTGRESQL}
+    number = "".join(files.values()).count("def test_")
+    assert f"{number} passed" in passed(Project(full, tmp_path), "-o", "asyncio_mode=auto", **files)
 
 
 def test_the_strict_mode_of_pytest_asyncio_and_what_an_application_provides(elsewhere: Project) -> None:
     assert "1 passed" in passed(elsewhere, test_injected=INJECTED)
-
-
-def test_embedded_servers_run_where_none_is_named(full: Installed, tmp_path: Path) -> None:
-    line = passed(Project(full, tmp_path), "-o", "asyncio_mode=auto", test_database=TESTS_OF_POSTGRESQL)
-    assert ALL_PASSED in line
 
 
 def test_the_plugin_does_nothing_where_nothing_asks_for_it(elsewhere: Project) -> None:
