@@ -30,7 +30,7 @@ from saqueduct.testing import JobKit, QueueSetup, WorkerFixture
 from saqueduct.timings import Timings
 from saqueduct.worker.worker import EngineWorker
 from tests.fixtures import clusters, python
-from tests.fixtures.application import QuickPasswords, application, variables
+from tests.fixtures.application import QuickPasswords, application, variables, warm_up
 from tests.fixtures.composition import build_container, build_queues, build_workers
 from tests.fixtures.emptying import Emptying
 from tests.parallel.options import processes
@@ -66,6 +66,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     if processes(session.config) > 1:
+        warm_up()
         clusters.wait()
     gc.collect()
     gc.freeze()
