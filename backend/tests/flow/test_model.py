@@ -206,7 +206,7 @@ class Flow(RuleBasedStateMachine):
         job = self.model.running[key].leased
         self.run(self.hands.take(job, gate, token) if again else self.hands.give(job, token))
 
-    @rule(most=st.integers(1, 5))
+    @rule(most=st.integers(1, 12))
     def lease(self, most: int) -> None:
         self.resumed = False
         self._lease(most)
@@ -220,7 +220,7 @@ class Flow(RuleBasedStateMachine):
     def lease_all(self) -> None:
         self.resumed = False
         while True:
-            self._lease(5)
+            self._lease(12 if self.mix == "short ways" else 5)
             if self.hands.line != "more":
                 break
         self.run(self.model.observe(self.queue))

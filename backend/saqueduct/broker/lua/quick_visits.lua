@@ -18,8 +18,9 @@ local function push_back(list, entries, first, last)
     end
 end
 
--- What a visit has left in a lane: no more entries; perhaps some; or perhaps some, for which a gate may have no room.
-local NO_MORE, MAYBE, FULL = 0, 1, 2
+-- What a visit has left in a lane: no more entries; perhaps some; perhaps some, for which a gate may have no room; or all,
+-- because a gate had none.
+local NO_MORE, MAYBE, FULL, ALL = 0, 1, 2, 3
 
 -- NOW as the arrival times of rates are stored.
 local NOW_TEXT = string.format('%.6f', NOW)
@@ -52,6 +53,25 @@ local function write_gates(gates, rules_of, stored, texts)
     end
 end
 
+-- Whether a lane has to wait because fields of its gates say that they are full, and is the only one that waits at any of them.
+-- `first`, `last`: where its gates begin and end in `numbers`; see `visit_quickly`.
+local function waits_alone(first, last, numbers, rules_of, texts)
+    for j = first, last do
+        local number = numbers and numbers[j] or j
+        local rule, text = rules_of[number], texts[number]
+        if rule.step then
+            local ahead = text ~= true and text - NOW
+            if not ahead or ahead > rule.slack or ahead > rule.longest then return false end
+        elseif rule.packed == 0 or text == SPILLED then
+            return false
+        elseif text then
+            local holders = byte(text) - ZERO
+            if holders >= rule.packed and holders < rule.limit or sub(text, -2) ~= '\n\n' then return false end
+        end
+    end
+    return true
+end
+
 -- Let jobs of up to `most` lanes of a ring start, up to `want`. `any_called`: gates have called lanes. `any_lined`: there are
 -- fair keys with several lanes, else all fair lanes of the ring are alone with their key. Returns how many lanes were
 -- visited; how many lanes follow for which this is no way; lanes that have to wait, {lane, gate, time at which that opens or
@@ -80,6 +100,8 @@ local function visit_quickly(level, want, ids, seen, most, any_called, any_lined
     local count, jobs, others, place_count, gate_count, list_count = 0, 0, 0, 0, 0, 0
     -- Whether lanes have a gate in common, and gates have keys of their own.
     local shared, any_held, any_text = false, false, false
+    -- Whether the ring goes round slowly, so that a lane's jobs may have ended before its next turn; nil: not looked up.
+    local slow_ring = nil
     local each = 2
     while jobs < want and count < most and others == 0 do
         local chunk = math.min(math.ceil((want - jobs) / each), most - count, LANES_TOGETHER)
@@ -214,20 +236,23 @@ local function visit_quickly(level, want, ids, seen, most, any_called, any_lined
                 end
                 if room < least then least = room end
             end
+            -- One that a gate has called may keep that turn: it is for the general way.
+            local full_gates = least < 1 and free > 0 and others == 0 and not (notes and notes[i])
+            full_gates = full_gates and waits_alone(first, last, numbers, rules_of, texts)
             if least < free then free = least end
             -- It is only counted how many follow for which there is another way.
             if others > 0 and free > 0 then break end
-            local list, got, taken, added = lane_base .. lane, 0, nil, nil
+            local list, got, taken, holders = lane_base .. lane, 0, nil, nil
             if free == 1 then
                 local id = call('LPOP', list)
                 if id then
-                    got, added, entries[jobs + 1] = 1, '\n' .. id, id
+                    got, holders, entries[jobs + 1] = 1, id, id
                     if written then taken = {id} end
                 end
             elseif free > 1 then
                 taken = call('LPOP', list, DIGITS[free] or free)
                 if taken then
-                    got, added = #taken, '\n' .. concat(taken, '\n')
+                    got, holders = #taken, concat(taken, '\n')
                     for j = 1, got do entries[jobs + j] = taken[j] end
                 end
             end
@@ -245,14 +270,16 @@ local function visit_quickly(level, want, ids, seen, most, any_called, any_lined
                     got = 0
                 end
             end
-            if got == 0 then
+            if full_gates then
+                count, ends[n], lefts[n] = n, jobs, ALL
+            elseif got == 0 then
                 others = others + 1
             else
                 for j = first, last do
                     local number = numbers and numbers[j] or j
                     local text = texts[number]
                     if not text then
-                        texts[number] = DIGITS[got] .. added .. '\n\n'
+                        texts[number] = DIGITS[got] .. '\n' .. holders .. '\n\n'
                     elseif rules_of[number].step then
                         texts[number] = text + got * rules_of[number].step
                     elseif text == SPILLED then
@@ -266,9 +293,9 @@ local function visit_quickly(level, want, ids, seen, most, any_called, any_lined
                         end
                         if tail > stop + 1 then waited[number] = true end
                         if tail == 3 then
-                            texts[number] = DIGITS[got] .. added .. '\n\n'
+                            texts[number] = DIGITS[got] .. '\n' .. holders .. '\n\n'
                         else
-                            texts[number] = DIGITS[byte(text) - ZERO + got] .. sub(text, 2, stop - 1) .. added .. sub(text, stop, tail)
+                            texts[number] = DIGITS[byte(text) - ZERO + got] .. sub(text, 2, stop - 1) .. '\n' .. holders .. sub(text, stop, tail)
                         end
                     end
                 end
@@ -299,9 +326,9 @@ local function visit_quickly(level, want, ids, seen, most, any_called, any_lined
 
     -- The first are what is done with the lane n; entries that another script has taken, or that have one before, see
     -- `kinds_of`, do not start after all.
-    local owners = call('HMGET', OWNERS, unpack(entries))
-    local scores = call('GEOHASH', INCOMPLETE, unpack(entries))
-    local lanes = call('HMGET', LANES, unpack(entries))
+    local owners = jobs > 0 and call('HMGET', OWNERS, unpack(entries))
+    local scores = jobs > 0 and call('GEOHASH', INCOMPLETE, unpack(entries))
+    local lanes = jobs > 0 and call('HMGET', LANES, unpack(entries))
     local parked, open, opened, leaving, turns_now, without = nil, nil, nil, {}, {}, {}
     local at, total, ready_count, leaving_count, turn_count, without_count = 1, #ids, 0, 0, 0, 0
     for n = 1, count do
@@ -339,10 +366,10 @@ local function visit_quickly(level, want, ids, seen, most, any_called, any_lined
             at = at + 1
         end
         local left = lefts[n]
-        local more = existing > 0 and left ~= NO_MORE and (not mixed or call('EXISTS', lane_base .. lane) == 1)
+        local more = left == ALL or existing > 0 and left ~= NO_MORE and (not mixed or call('EXISTS', lane_base .. lane) == 1)
         -- The first gate that has no room for another job.
         local full, opens = nil, false
-        if more and (left == FULL or shared) then
+        if more and (left >= FULL or shared) then
             for j = first, last do
                 local number = numbers and numbers[j] or j
                 local text, rule = texts[number], rules_of[number]
@@ -352,11 +379,16 @@ local function visit_quickly(level, want, ids, seen, most, any_called, any_lined
                         full, opens = number, NOW - slack
                         break
                     end
-                elseif (held[number] or byte(text) - ZERO) >= rule.limit then
+                elseif text and (held[number] or byte(text) - ZERO) >= rule.limit then
                     full = number
                     break
                 end
             end
+        end
+        -- Before its next turn comes, its jobs may have ended: else it waits there from then on.
+        if full and left ~= ALL and not opens and not waited[full] and texts[full] ~= SPILLED and rules_of[full].kind ~= 'o' then
+            if slow_ring == nil then slow_ring = call('ZCARD', ring) > call('ZCARD', LEASES) + want end
+            if slow_ring then full = nil end
         end
         if more and not full then
             ready[ready_count + 1], ready[ready_count + 2] = next_turn(), lane
