@@ -194,6 +194,12 @@ def test_without_postgresql_records_are_refused_and_redis_is_shown(example: Proj
     assert alone(example, *app, "queues", "stats").stdout.count("default") == 1
 
 
+def test_no_garbage_is_collected_while_the_application_is_imported(tmp_path: Path) -> None:
+    source = f"import atexit, gc\nprint(gc.isenabled())\natexit.register(lambda: print(gc.isenabled())){EXAMPLE}"
+    shown = alone(Project(tmp_path, source), "--app", "example:config", "tasks", "list").stdout.splitlines()
+    assert (shown[0], shown[-1]) == ("False", "True")
+
+
 def run_python(source: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-c", source], cwd=BACKEND, capture_output=True, text=True, timeout=60, check=False
