@@ -51,6 +51,9 @@ from saqueduct.common.functions import location
 from saqueduct.common.near_names import did_you_mean, near_names
 from saqueduct.common.time_limits import check_delay, check_number
 
+TASKS_NAMED = 10
+"""Tasks that the error about an unknown one names, if none resembles it."""
+
 
 class QueueError(Exception):
     """Base of all errors of the queue."""
@@ -157,10 +160,16 @@ class UnknownTask(QueueError):
     """No task of that name is registered. `near` holds similar names, best first."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
-        self.name = name
-        self.near = near_names(name, known, 3)
-        hint = f"; did you mean {', '.join(self.near)}?" if self.near else ""
-        super().__init__(f"there is no task named {name!r}{hint}")
+        known = list(known)
+        self.name, self.near = name, near_names(name, known, 3)
+        if self.near:
+            hint = f"did you mean {', '.join(self.near)}?"
+        elif known:
+            others = f", and {len(known) - TASKS_NAMED} others" if len(known) > TASKS_NAMED else ""
+            hint = f"there are: {', '.join(known[:TASKS_NAMED])}{others}"
+        else:
+            hint = "none is registered: import the modules that define them before the queues are built"
+        super().__init__(f"there is no task named {name!r}; {hint}")
 
 
 class UnknownQueue(QueueError):

@@ -128,6 +128,13 @@ def test_looking_up_an_unknown_task_names_similar_ones(registry: TaskRegistry) -
     assert caught.value.near == ["send_email"]
 
 
+def test_where_none_is_similar_the_tasks_that_there_are_are_named() -> None:
+    names = [f"todo.{letter}" for letter in "abcdefghijkl"]
+    assert str(UnknownTask("x", names[:2])) == "there is no task named 'x'; there are: todo.a, todo.b"
+    assert str(UnknownTask("x", names)).endswith("; there are: " + ", ".join(names[:10]) + ", and 2 others")
+    assert "import the modules that define them" in str(UnknownTask("x", []))
+
+
 def test_clear_forgets_all(registry: TaskRegistry) -> None:
     @task
     async def one(ctx: Context) -> None: ...
