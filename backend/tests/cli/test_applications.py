@@ -46,6 +46,17 @@ class shop:
     app = app
 """
 
+PLAIN = """
+from saqueduct import Context, SaqueductConfig, task
+
+@task
+async def add(ctx: Context, *, a: int, b: int) -> int:
+    return a + b
+
+config = SaqueductConfig()
+"""
+"""Without a web framework."""
+
 WRONG = """
 from litestar import Litestar
 from saqueduct import SaqueductConfig
@@ -119,9 +130,11 @@ def test_alone_they_run_workers(example: Project, name: str) -> None:
     assert ("lifespan entered" in worker.output) == (name == "app")
 
 
-def test_alone_they_keep_several_worker_processes_running(example: Project) -> None:
+@pytest.mark.usefixtures("empty_redis")
+def test_alone_they_keep_several_worker_processes_running(redis_url: str, tmp_path: Path) -> None:
+    plain = Project(tmp_path, PLAIN, {"REDIS_URL": redis_url})
     command = ("-m", "saqueduct.cli", "--app", "example:config", "workers", "run", "--workers", "2")
-    with process(command, example.environment, example.directory / "log", example.directory) as workers:
+    with process(command, plain.environment, tmp_path / "log", tmp_path) as workers:
         eventually_sync(lambda: workers.output.count("worker started") == 2)
         assert workers.stop() == 0
         assert workers.output.count("worker stopped") == 2

@@ -13,19 +13,19 @@ from saqueduct.telemetry.metrics_port import MetricsPort
 from tests.fixtures.poll import eventually, eventually_sync
 from tests.fixtures.ports import free_port
 from tests.litestar.applications import Project
+from tests.processes.stack import process
 from tests.telemetry.conftest import Open
 
 EXAMPLE = """
-from litestar import Litestar
 from saqueduct import Context, SaqueductConfig, task
-from saqueduct.litestar import SaqueductPlugin
 
 @task
 async def add(ctx: Context, *, a: int, b: int) -> int:
     return a + b
 
-app = Litestar(plugins=[SaqueductPlugin(SaqueductConfig(redis_url={url!r}))])
+config = SaqueductConfig(redis_url={url!r})
 """
+"""Without a web framework, which each of the processes would import."""
 
 
 def port_of(saqueduct: Saqueduct, first: int, token: str = "") -> MetricsPort:
@@ -129,7 +129,8 @@ def test_each_of_several_worker_processes_serves_its_own_port(redis_url: str, tm
         answers = [_text(port) for port in range(first, first + 20)]
         return sum("saqueduct_redis_up 1.0" in text for text in answers) == 2
 
-    with project.running("workers", "run", "--workers", "2"):
+    command = ("-m", "saqueduct.cli", "--app", "example:config", "workers", "run", "--workers", "2")
+    with process(command, project.environment, project.directory / "log", project.directory):
         eventually_sync(both, within=120)
 
 
