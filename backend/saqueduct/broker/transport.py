@@ -8,6 +8,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -20,9 +21,12 @@ from saqueduct.broker.loop_guard import LoopGuard
 
 Command = tuple[Any, ...]
 
+SOON = 0.05
+"""Seconds for which a call waits for those that open a line. A server that is away fails each call by itself."""
+
 
 class Lines:
-    """Lines to the server of a client; one per concurrent call, up to `most`: further calls wait.
+    """Lines to the server of a client; one per call that takes long, up to `most`: further calls wait.
 
     Args:
         redis: the client; its `aclose` also closes the lines.
@@ -35,6 +39,8 @@ class Lines:
         self._pool: Any = redis.connection_pool
         self._most = most
         self._opened = 0
+        self._opening = 0
+        """Calls that open a line."""
         self._idle: list[AbstractConnection] = []
         self._waiting: deque[asyncio.Future[AbstractConnection | None]] = deque()
         """Calls that wait for a line."""
@@ -61,17 +67,34 @@ class Lines:
             self._hand_over(line)
 
     async def _another(self) -> AbstractConnection:
-        """A new line, or the next free one."""
+        """A new line, or the next free one.
+
+        To open one takes longer than most calls. So those that begin together, as at the start of a worker, open one
+        after another, and meanwhile share those that are open.
+        """
+        if self._opening and (line := await self._soon()) is not None:
+            return line
         while self._opened >= self._most:
             if (line := await self._next()) is not None:
                 return line
         self._opened += 1
+        self._opening += 1
         try:
             return cast("AbstractConnection", await self._pool.get_connection())
         except BaseException:
             self._opened -= 1
-            self._hand_over(None)
             raise
+        finally:
+            self._opening -= 1
+            self._hand_over(None)
+
+    async def _soon(self) -> AbstractConnection | None:
+        """The next free line, unless another one should be opened."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SOON):
+                if (line := await self._next()) is not None:
+                    return line
+        return self._idle.pop() if self._idle else None
 
     async def _next(self) -> AbstractConnection | None:
         free: asyncio.Future[AbstractConnection | None] = asyncio.get_running_loop().create_future()

@@ -93,12 +93,53 @@ def test_a_line_whose_socket_is_closed_is_made_anew(settings: Settings, run: Cal
     assert run(cut_and_call()) == [b"mine", b"again"]
 
 
-async def test_calls_at_the_same_time_have_lines_of_their_own(queue: EngineQueue) -> None:
+async def test_calls_that_take_long_have_lines_of_their_own(queue: EngineQueue) -> None:
     lines = Lines(queue.redis)
-    ids = [each for [each] in await asyncio.gather(*(lines.call(("CLIENT", "ID")) for _ in range(3)))]
-    assert len(set(ids)) == 3
+    calls = [asyncio.create_task(lines.call(("CLIENT", "ID"), ("BLPOP", f"nothing{n}", 60))) for n in range(3)]
+    await eventually(lambda: _blocked(queue, 3))
+    for number in range(3):
+        await queue.redis.rpush(f"nothing{number}", "something")
+    ids = {line for line, _ in await asyncio.gather(*calls)}
+    assert len(ids) == 3
     again = [each for [each] in await asyncio.gather(*(lines.call(("CLIENT", "ID")) for _ in range(3)))]
-    assert set(again) == set(ids)
+    assert set(again) == ids
+
+
+async def test_calls_that_begin_together_do_not_open_a_line_each(queue: EngineQueue) -> None:
+    lines = Lines(queue.redis)
+    ids = [each for [each] in await asyncio.gather(*(lines.call(("CLIENT", "ID")) for _ in range(10)))]
+    assert len(set(ids)) < 10
+
+
+async def test_a_call_whose_line_another_one_was_about_to_open_gets_one(queue: EngineQueue) -> None:
+    lines = Lines(queue.redis)
+    first, second = (asyncio.create_task(lines.call(("ECHO", name))) for name in ("first", "second"))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == [b"second"]
+    assert first.cancelled()
+
+
+async def test_a_line_that_takes_its_time_to_open_holds_up_no_call(
+    queue: EngineQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool: Any = queue.redis.connection_pool
+    real, tries, opens = pool.get_connection, 0, asyncio.Event()
+
+    async def first_waits() -> Any:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            await opens.wait()
+        return await real()
+
+    monkeypatch.setattr(pool, "get_connection", first_waits)
+    lines = Lines(queue.redis)
+    first, *others = (asyncio.create_task(lines.call(("ECHO", str(number)))) for number in range(4))
+    assert await asyncio.gather(*others) == [[b"1"], [b"2"], [b"3"]]
+    assert not first.done()
+    opens.set()
+    assert await first == [b"0"]
 
 
 async def test_a_line_that_has_idled_is_looked_after(queue: EngineQueue) -> None:
@@ -116,8 +157,8 @@ async def test_no_server_is_an_error_of_redis_py() -> None:
         await Lines(Connections("redis://127.0.0.1:1").client("default")).call(("PING",))
 
 
-async def _blocked(queue: EngineQueue) -> bool:
-    return bool((await queue.redis.info("clients"))["blocked_clients"])
+async def _blocked(queue: EngineQueue, number: int = 1) -> bool:
+    return bool((await queue.redis.info("clients"))["blocked_clients"] == number)
 
 
 async def _pings(queue: EngineQueue) -> int:
