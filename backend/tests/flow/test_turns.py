@@ -1,10 +1,12 @@
 """Limits, priorities and jobs without limits: none starves another."""
 
+from collections import defaultdict
 from typing import Literal
 
 import pytest
 
 from saqueduct import Concurrency, Context, EngineQueue, Rate, task
+from saqueduct.tasks.job import EngineJob
 from tests.flow.hands import Hands, names
 
 pytestmark = pytest.mark.usefixtures("registry")
@@ -50,6 +52,39 @@ async def test_jobs_with_limits_and_others_take_turns_at_each_priority(
     ran = [name for _ in range(80) for name in names(await hands.lease(1))]
     assert ran.count(1) >= 3
     assert ran.count(2) >= 3
+
+
+@pytest.mark.parametrize("shared", ["all", "total"])
+@pytest.mark.parametrize("others", [0, 30])
+@pytest.mark.parametrize("lasts", [1, 10])
+@pytest.mark.parametrize("expires", [None, 3600.0])
+async def test_lanes_take_turns_at_a_limit_that_they_share_where_each_is_full_of_its_own_too(
+    queue: EngineQueue, hands: Hands, shared: str, others: int, lasts: int, expires: float | None
+) -> None:
+    """Whichever of both comes first, in a short and in a long ring, and by the short and the general way of visits."""
+    each = Concurrency(1, by="n", name="each")
+
+    @task(limits=(each, Concurrency(1, name=shared)))
+    async def both(ctx: Context, *, n: int) -> None: ...
+
+    @task(limits=(each,))
+    async def other(ctx: Context, *, n: int) -> None: ...
+
+    await queue.enqueue_many([both.job({"n": n}) for n in (0, 1) for _ in range(100)])
+    if others:
+        await queue.enqueue_many([other.job({"n": 10 + n}) for _ in range(50) for n in range(others)])
+    if expires:
+        await queue.enqueue_many([other.options(delay=expires, expires=2 * expires).job({"n": 9})])
+    ran: list[int] = []
+    running: dict[int, list[EngineJob]] = defaultdict(list)
+    for turn in range(100):
+        for job in await hands.lease(4):
+            ran += names([job]) if job.function == "both" else []
+            running[turn + lasts if job.function == "both" else turn].append(job)
+        if ended := running.pop(turn, []):
+            await hands.finish(*ended)
+    assert len(ran) >= 4
+    assert not {(0, 0, 0), (1, 1, 1)} & set(zip(ran, ran[1:], ran[2:], strict=False)), ran
 
 
 async def test_a_low_priority_does_not_starve_at_a_gate(hands: Hands) -> None:

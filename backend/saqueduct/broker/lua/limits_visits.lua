@@ -180,11 +180,14 @@
         local function settle_down(lane, empty, turn, caller, stays)
             local gate, opens = nil, nil
             -- The next job of an ordered lane may have kept its slot: a visit sees that.
-            for _, each in ipairs((empty or is_ordered(lane)) and {} or read(lane).gates) do
+            local gates_ = (empty or is_ordered(lane)) and {} or read(lane).gates
+            for _, each in ipairs(gates_) do
                 local free, at = room(each)
                 if free <= 0 then
-                    gate, opens = each, at
-                    break
+                    -- Rather one at which others wait, see `visit_quickly`.
+                    local lined = not at and #gates_ > 1 and slow.is_lined(each)
+                    if lined or not gate then gate, opens = each, at end
+                    if lined or opens then break end
                 end
             end
             if not empty and not gate and turn then return slow.call(lane, caller, turn) end

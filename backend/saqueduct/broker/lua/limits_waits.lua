@@ -148,6 +148,11 @@
             return known.called
         end
 
+        -- Whether lanes or takers wait at a gate, or lanes in the ring that it has called.
+        local function is_lined(gate)
+            return redis.call('EXISTS', look_up(gate).waiters, called_by(gate)) > 0
+        end
+
         -- The lane that a gate has called whose turn came first.
         local function first_called(lanes)
             self.flush()
@@ -474,6 +479,7 @@
         slow.drop = drop
         slow.end_call = end_call
         slow.holds = holds
+        slow.is_lined = is_lined
         slow.job_of = job_of
         slow.let_ask = let_ask
         slow.note_visit = note_visit

@@ -72,6 +72,14 @@ local function waits_alone(first, last, numbers, rules_of, texts)
     return true
 end
 
+-- Whether others than this lane wait at a gate, or are in the ring because it had room; see `visit_quickly`. `caller`: the gate
+-- that has called this lane, or nil.
+local function is_lined(number, gates, waited, texts, caller)
+    local gate = gates[number]
+    if texts[number] ~= SPILLED then return waited[number] end
+    return call('EXISTS', BASE .. 'waiters:' .. gate) == 1 or call('ZCARD', BASE .. 'called:' .. gate) > (gate == caller and 1 or 0)
+end
+
 -- Let jobs of up to `most` lanes of a ring start, up to `want`. `any_called`: gates have called lanes. `any_lined`: there are
 -- fair keys with several lanes, else all fair lanes of the ring are alone with their key. Returns how many lanes were
 -- visited; how many lanes follow for which this is no way; lanes that have to wait, {lane, gate, time at which that opens or
@@ -367,7 +375,8 @@ local function visit_quickly(level, want, ids, seen, most, any_called, any_lined
         end
         local left = lefts[n]
         local more = left == ALL or existing > 0 and left ~= NO_MORE and (not mixed or call('EXISTS', lane_base .. lane) == 1)
-        -- The first gate that has no room for another job.
+        -- A gate that has no room for another job: the first at which others may wait, behind which the lane waits then, or else
+        -- the first. At one of its own it would be back in the ring before those others each time, and pass them.
         local full, opens = nil, false
         if more and (left >= FULL or shared) then
             for j = first, last do
@@ -375,13 +384,15 @@ local function visit_quickly(level, want, ids, seen, most, any_called, any_lined
                 local text, rule = texts[number], rules_of[number]
                 if rule.step then
                     local slack = rule.slack - (text - NOW)
-                    if slack < -0.000001 then
+                    if slack < -0.000001 and not full then
                         full, opens = number, NOW - slack
                         break
                     end
                 elseif text and (held[number] or byte(text) - ZERO) >= rule.limit then
-                    full = number
-                    break
+                    local caller = callers and callers[n]
+                    if not full or is_lined(number, gates, waited, texts, caller) and not is_lined(full, gates, waited, texts, caller) then
+                        full = number
+                    end
                 end
             end
         end
